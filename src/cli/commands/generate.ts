@@ -1,0 +1,182 @@
+import type { Command } from "commander";
+import type { GenerateRequest } from "../../cluster/coordinator/index.ts";
+import { must, NoodleError } from "../../common/index.ts";
+import { defaultThreads, type SamplingParams } from "../../engine/index.ts";
+import { openGguf } from "../../gguf/index.ts";
+import { describeModel, type ModelDescription } from "../../model/index.ts";
+import { formatHostPort, parseHostPort } from "../addresses.ts";
+import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster-options.ts";
+import { type CommandContext, defineCommand, openContext } from "../command.ts";
+import { prepareEngine } from "../engine.ts";
+import { collectGeneration, type Generation, renderStageTable, writeGenerateDocument } from "../generation.ts";
+import type { CliHost } from "../host.ts";
+import { chooseContextTokens, chooseParallel, MAX_ROWS, PREFILL_ROWS, withLocalCluster } from "../local-cluster.ts";
+import { parseInteger } from "../quantities.ts";
+import { generateUndivided } from "../reference.ts";
+import { readClusterThreads, RemoteCluster } from "../remote-cluster.ts";
+import { addSamplingOptions, readSampling, type SamplingOptions } from "../sampling-options.ts";
+import { type RunConditions, requireIdentical, verifyGeneration, writeVerification } from "../verification.ts";
+
+interface GenerateOptions extends ClusterOptions, SamplingOptions {
+  readonly json?: boolean;
+  readonly prompt: string;
+  readonly tokens: number;
+  readonly workers?: number;
+  readonly reference?: boolean;
+  readonly coordinator?: string;
+  readonly verify?: boolean;
+}
+
+/** What a generation needs, wherever it runs. */
+interface GenerateJob {
+  readonly context: CommandContext;
+  readonly options: GenerateOptions;
+  readonly sampling: SamplingParams;
+  readonly onText: (text: string) => void;
+}
+
+const DEFAULT_TOKENS = 128;
+
+export function addGenerate(program: Command, host: CliHost): void {
+  const command = defineCommand(program, {
+    usage: "generate [model]",
+    summary: "generate text: through local workers, a running cluster (--coordinator), or undivided (--reference)",
+    examples: [
+      'noodle generate model.gguf -p "Once upon a time" --workers 2 --verify',
+      'noodle generate model.gguf -p "Once upon a time" -n 40 --temperature 0.8 --seed 7',
+      'noodle generate --coordinator 127.0.0.1:7421 -p "Once upon a time"',
+    ],
+  })
+    .requiredOption("-p, --prompt <text>", "text to go on from")
+    .option("-n, --tokens <n>", "tokens to generate at most", (text) => parseInteger(text, "-n", 1), DEFAULT_TOKENS)
+    .option("--workers <k>", "local worker processes (default: 1, or the stages of --split)", (text) => parseWorkers(text, "--workers"))
+    .option("--reference", "the whole model in this process, without workers")
+    .option("--coordinator <host:port>", "a running cluster's coordinator")
+    .option("--verify", "run the undivided model over the same schedule and compare tokens, logits and KV, bit for bit");
+  addSamplingOptions(addClusterOptions(command)).action((model: string | undefined, options: GenerateOptions) =>
+    generate(openContext(host, options), model, options),
+  );
+}
+
+async function generate(context: CommandContext, model: string | undefined, options: GenerateOptions): Promise<void> {
+  checkOptions(model, options);
+  const { out } = context;
+  const job: GenerateJob = { context, options, sampling: readSampling(options), onText: (text) => out.data(text) };
+  if (options.coordinator !== undefined) return generateRemotely(job, options.coordinator, model);
+  const path = must(model, "model");
+  const description = await describeFile(path);
+  prepareEngine(context.host.env);
+  if (options.reference === true) return generateHere(job, path, description);
+  const threads = options.threads ?? defaultThreads();
+  await withLocalCluster({ context, model: path, options, threads, workers: countWorkers(options) }, async ({ coordinator }) => {
+    const generation = await collectGeneration(coordinator.generate(writeRequest(job), context.signal), job.onText);
+    await finish(job, generation, {
+      modelPath: path,
+      sampling: job.sampling,
+      maxTokens: options.tokens,
+      threads,
+      contextTokens: chooseContextTokens(options.context, description.contextLength),
+      parallel: chooseParallel(options.parallel),
+      maxRows: MAX_ROWS,
+    });
+  });
+}
+
+/** @throws NoodleError `USAGE` for combinations that mean nothing */
+function checkOptions(model: string | undefined, options: GenerateOptions): void {
+  const { coordinator, reference, verify, workers, split } = options;
+  const wrong = (text: string): never => {
+    throw new NoodleError("USAGE", text);
+  };
+  if (coordinator !== undefined && reference === true) wrong("--coordinator and --reference exclude each other");
+  if (model === undefined && coordinator === undefined) wrong("give the model's file, or --coordinator");
+  if (model === undefined && verify === true) wrong("--verify needs the model's file here, to run it undivided");
+  if (reference === true && verify === true) wrong("--verify compares with the reference: leave --reference out");
+  for (const [name, value] of [
+    ["--workers", workers],
+    ["--split", split],
+  ] as const) {
+    if (value !== undefined && coordinator !== undefined) wrong(`${name} is the running cluster's own: leave it out with --coordinator`);
+    if (value !== undefined && reference === true) wrong(`${name} and --reference exclude each other`);
+  }
+}
+
+function countWorkers({ workers, split }: GenerateOptions): number {
+  return workers ?? split?.split(",").length ?? 1;
+}
+
+function writeRequest({ options, sampling }: GenerateJob): GenerateRequest {
+  const verify = options.verify === true;
+  return { prompt: options.prompt, maxTokens: options.tokens, sampling, wantLogits: verify, wantKvHashes: verify };
+}
+
+async function describeFile(path: string): Promise<ModelDescription> {
+  const file = await openGguf(path);
+  try {
+    return describeModel(file.header, file.fileBytes);
+  } finally {
+    await file.close();
+  }
+}
+
+async function generateRemotely(job: GenerateJob, address: string, model: string | undefined): Promise<void> {
+  const { context, options, sampling } = job;
+  const cluster = new RemoteCluster(formatHostPort(parseHostPort(address, "--coordinator")));
+  try {
+    const status = options.verify === true ? await cluster.status(context.signal) : undefined;
+    const threads = status === undefined ? 0 : readClusterThreads(status);
+    const generation = await collectGeneration(cluster.generate(writeRequest(job), context.signal), job.onText);
+    if (status === undefined) return await finish(job, generation, undefined);
+    prepareEngine(context.host.env);
+    await finish(job, generation, {
+      modelPath: must(model, "model"),
+      sampling,
+      maxTokens: options.tokens,
+      threads,
+      contextTokens: status.coordinator.context_tokens,
+      parallel: status.coordinator.parallel,
+      maxRows: MAX_ROWS,
+    });
+  } finally {
+    cluster.close();
+  }
+}
+
+async function generateHere(job: GenerateJob, path: string, model: ModelDescription): Promise<void> {
+  const { context, options, sampling, onText } = job;
+  const generation = await generateUndivided(
+    {
+      modelPath: path,
+      prompt: options.prompt,
+      maxTokens: options.tokens,
+      sampling,
+      threads: options.threads ?? defaultThreads(),
+      contextTokens: chooseContextTokens(options.context, model.contextLength),
+      parallel: chooseParallel(options.parallel),
+      prefillRows: PREFILL_ROWS,
+      maxRows: MAX_ROWS,
+      unitCount: model.units.length,
+    },
+    onText,
+    context.signal,
+  );
+  await finish(job, generation, undefined);
+}
+
+/** Verifies where it is asked for, and writes what there is to say. */
+async function finish({ context, options }: GenerateJob, generation: Generation, conditions: RunConditions | undefined): Promise<void> {
+  const { out, signal } = context;
+  out.line();
+  const isVerified = options.verify === true && conditions !== undefined;
+  if (isVerified) out.progress.phase("running the undivided model over the same schedule");
+  const verification = isVerified ? (await verifyGeneration(generation, conditions, signal)).verification : undefined;
+  out.document(writeGenerateDocument(generation, verification === undefined ? {} : { verify: writeVerification(verification) }));
+  out.note("");
+  out.note(renderStageTable(generation.stages));
+  out.note(
+    `${generation.promptTokenIds.length} prompt tokens, ${generation.tokenIds.length} generated (${generation.finishReason}), first after ${generation.ttftMs.toFixed(0)} ms, then ${generation.decodeTokensPerSec.toFixed(1)} tokens/s`,
+  );
+  if (verification === undefined) return;
+  requireIdentical(verification);
+  out.note("identical to the undivided engine: tokens, logits and KV, bit for bit");
+}

@@ -1,0 +1,78 @@
+import type { Command } from "commander";
+import type { StatusDocument } from "../../cluster/coordinator/index.ts";
+import { DEFAULT_GRPC_PORT } from "../../protocol/index.ts";
+import { formatHostPort, LOOPBACK, parseHostPort } from "../addresses.ts";
+import { type CommandContext, defineCommand, openContext } from "../command.ts";
+import type { CliHost } from "../host.ts";
+import type { Output } from "../output.ts";
+import { formatBytes } from "../quantities.ts";
+import { RemoteCluster } from "../remote-cluster.ts";
+import { renderTable } from "../table.ts";
+
+interface StatusOptions {
+  readonly json?: boolean;
+  readonly coordinator: string;
+}
+
+export function addStatus(program: Command, host: CliHost): void {
+  defineCommand(program, {
+    usage: "status",
+    summary: "show a running cluster: nodes, stages, sessions, health",
+    examples: ["noodle status", "noodle status --coordinator 10.0.0.5:7421 --json"],
+  })
+    .option("--coordinator <host:port>", "gRPC address of the coordinator", `${LOOPBACK}:${DEFAULT_GRPC_PORT}`)
+    .action((options: StatusOptions) => showStatus(openContext(host, options), options));
+}
+
+async function showStatus({ out, signal }: CommandContext, options: StatusOptions): Promise<void> {
+  const cluster = new RemoteCluster(formatHostPort(parseHostPort(options.coordinator, "--coordinator")));
+  try {
+    const status = await cluster.status(signal);
+    out.document({ ...status });
+    printStatus(out, status);
+  } finally {
+    cluster.close();
+  }
+}
+
+function printStatus(out: Output, status: StatusDocument): void {
+  const { coordinator, health } = status;
+  out.line(`${coordinator.model.path}: ${health.status}${health.reason === null ? "" : `, ${health.reason}`}`);
+  if (health.error !== null) out.line(`  ${health.error.code} on ${health.error.node}: ${health.error.message}`);
+  out.line(
+    `coordinator ${coordinator.address}, pid ${coordinator.pid}, ${formatBytes(coordinator.rss_bytes)} resident, plan ${coordinator.epoch ?? "-"}, context ${coordinator.context_tokens}, ${coordinator.parallel} sessions at most`,
+  );
+  out.line();
+  out.data(
+    renderTable(
+      [
+        { title: "node" },
+        { title: "name" },
+        { title: "address" },
+        { title: "pid", align: "right" },
+        { title: "state" },
+        { title: "units" },
+        { title: "weights", align: "right" },
+        { title: "received", align: "right" },
+        { title: "resident", align: "right" },
+      ],
+      status.nodes.map((node) => [
+        node.id,
+        node.name,
+        node.address,
+        String(node.pid),
+        node.state,
+        node.units ?? "-",
+        formatBytes(node.weights_bytes),
+        formatBytes(node.weights_bytes_received),
+        formatBytes(node.rss_bytes),
+      ]),
+    ),
+  );
+  for (const node of status.nodes) if (node.error !== null) out.line(`${node.name}: ${node.error.code}: ${node.error.message}`);
+  out.line();
+  out.line(status.sessions.length === 0 ? "no sessions" : "sessions:");
+  for (const session of status.sessions) {
+    out.line(`  ${session.id}: ${session.prompt_tokens} prompt tokens, ${session.generated_tokens} generated`);
+  }
+}

@@ -1,0 +1,85 @@
+import { hostname } from "node:os";
+import path from "node:path";
+import type { Command } from "commander";
+import { createStageFiles } from "../../cluster/stage-files/index.ts";
+import { WorkerSupervisor } from "../../cluster/worker/index.ts";
+import { defaultThreads } from "../../engine/index.ts";
+import { LOOPBACK, parseHostPort, formatHostPort } from "../addresses.ts";
+import { parseThreads } from "../cluster-options.ts";
+import { type CommandContext, defineCommand, openContext } from "../command.ts";
+import { resolveDataDirectory } from "../directories.ts";
+import { readEngineOptions } from "../engine.ts";
+import type { CliHost } from "../host.ts";
+import { PACKAGE_VERSION } from "../package.ts";
+import { parseSizeBytes } from "../quantities.ts";
+
+interface WorkerCommandOptions {
+  readonly json?: boolean;
+  readonly join: string;
+  readonly listen: string;
+  readonly advertise?: string;
+  readonly name: string;
+  readonly data?: string;
+  readonly memory?: number;
+  readonly cache: number;
+  readonly threads?: number;
+  readonly exitWithCoordinator?: boolean;
+}
+
+const DEFAULT_CACHE_BYTES = 64 * 2 ** 30;
+
+export function addWorker(program: Command, host: CliHost): void {
+  defineCommand(program, {
+    usage: "worker",
+    summary: "join a coordinator with this machine: hold a stage of its model and compute it",
+    examples: [
+      "noodle worker --join 127.0.0.1:7421",
+      "noodle worker --join 10.0.0.5:7421 --listen 0.0.0.0:7430 --advertise 10.0.0.6:7430 --memory 8GiB",
+    ],
+  })
+    .requiredOption("--join <host:port>", "gRPC address of the coordinator")
+    .option("--listen <host:port>", "address for the other stages, port 0 = any free one", `${LOOPBACK}:0`)
+    .option("--advertise <host:port>", "the same address as the others reach it (default: --listen)")
+    .option("--name <name>", "how people call this worker", hostname())
+    .option("--data <dir>", "data directory: stage files and this worker's identity")
+    .option("--memory <size>", "what NoodleCore may use (default: what is free at the start)", (text) => parseSizeBytes(text, "--memory"))
+    .option("--cache <size>", "most bytes of stage files to keep", (text) => parseSizeBytes(text, "--cache"), DEFAULT_CACHE_BYTES)
+    .option("--exit-with-coordinator", "end when the coordinator goes away instead of waiting for it")
+    .option("--threads <n>", "threads where the coordinator does not say (default: one for each core)", parseThreads)
+    .action((options: WorkerCommandOptions) => work(openContext(host, options), options));
+}
+
+async function work({ out, host, signal }: CommandContext, options: WorkerCommandOptions): Promise<void> {
+  const join = formatHostPort(parseHostPort(options.join, "--join"));
+  const listen = parseHostPort(options.listen, "--listen", 0);
+  const dataDirectory = resolveDataDirectory(host.env, options.data);
+  const worker = new WorkerSupervisor({
+    join,
+    listenHost: listen.host,
+    listenPort: listen.port,
+    ...(options.advertise === undefined ? {} : { advertise: formatHostPort(parseHostPort(options.advertise, "--advertise")) }),
+    name: options.name,
+    dataDirectory,
+    ...(options.memory === undefined ? {} : { memoryLimitBytes: options.memory }),
+    threads: options.threads ?? defaultThreads(),
+    engine: { kind: "llama", ...readEngineOptions(host.env) },
+    noodlecoreVersion: PACKAGE_VERSION,
+    stageFiles: createStageFiles({
+      directory: path.join(dataDirectory, "stages"),
+      coordinator: join,
+      cacheLimitBytes: options.cache,
+      onCorrupt: (error) => out.note(`${error.code}: ${error.message}`),
+    }),
+    exitWithCoordinator: options.exitWithCoordinator ?? false,
+    onNotice: (text) => out.note(text),
+  });
+  const stop = (): void => void worker.close("stopped by a signal");
+  signal.addEventListener("abort", stop, { once: true });
+  if (signal.aborted) return;
+  await worker.start();
+  out.document({ schema: "noodle.worker.v1", node_id: worker.nodeId, address: worker.stageAddress, pid: process.pid, join });
+  out.line(`worker ${worker.nodeId} (${options.name}) serves on ${worker.stageAddress}`);
+  const error = await worker.closed;
+  signal.throwIfAborted();
+  if (error !== undefined) throw error;
+}

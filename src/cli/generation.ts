@@ -1,0 +1,107 @@
+import type { FinishReason, GenerateEvent, LayerKvHash, StageStats } from "../cluster/coordinator/index.ts";
+import { must } from "../common/index.ts";
+import type { Document } from "./output.ts";
+import { formatMs } from "./quantities.ts";
+import { renderTable } from "./table.ts";
+
+/** A generation from start to end, wherever it ran. */
+export interface Generation {
+  readonly promptTokenIds: readonly number[];
+  readonly tokenIds: readonly number[];
+  readonly text: string;
+  readonly finishReason: FinishReason;
+  readonly ttftMs: number;
+  readonly decodeTokensPerSec: number;
+  readonly stages: readonly StageStats[];
+  /** One for each token; empty unless they were asked for. */
+  readonly logits: readonly Float32Array[];
+  readonly kv: readonly LayerKvHash[];
+  /** Rows of each step, in order. */
+  readonly stepRows: readonly number[];
+}
+
+/** Reads a generation to its end; text goes on as it comes. */
+export async function collectGeneration(events: AsyncIterable<GenerateEvent>, onText: (text: string) => void): Promise<Generation> {
+  let promptTokenIds: readonly number[] = [];
+  const tokenIds: number[] = [];
+  const logits: Float32Array[] = [];
+  let text = "";
+  let done: (GenerateEvent & { readonly type: "done" }) | undefined;
+  for await (const event of events) {
+    switch (event.type) {
+      case "started":
+        promptTokenIds = event.promptTokenIds;
+        break;
+      case "token":
+        tokenIds.push(event.tokenId);
+        if (event.logits !== null) logits.push(event.logits);
+        text += event.text;
+        onText(event.text);
+        break;
+      case "done":
+        done = event;
+        break;
+      default:
+        event satisfies never;
+    }
+  }
+  const { finishReason, ttftMs, decodeTokensPerSec, stages, kv, stepRows } = must(done, "end of the generation");
+  return { promptTokenIds, tokenIds, text, finishReason, ttftMs, decodeTokensPerSec, stages, logits, kv, stepRows };
+}
+
+/** `noodle.generate.v1`. */
+export function writeGenerateDocument(generation: Generation, more: Readonly<Record<string, unknown>> = {}): Document {
+  return {
+    schema: "noodle.generate.v1",
+    prompt_token_ids: generation.promptTokenIds,
+    token_ids: generation.tokenIds,
+    text: generation.text,
+    finish_reason: generation.finishReason,
+    ttft_ms: generation.ttftMs,
+    decode_tokens_per_sec: generation.decodeTokensPerSec,
+    stages: generation.stages.map((stage) => ({
+      node: stage.name,
+      units: `${stage.units.first}:${stage.units.end}`,
+      compute_ms_p50: stage.computeMsP50,
+      queue_ms_p50: stage.queueMsP50,
+      hop_ms_p50: stage.hopMsP50,
+      weights_bytes: stage.weightsBytes,
+      rss_bytes: stage.rssBytes,
+    })),
+    ...more,
+  };
+}
+
+/** Where a token's time goes, stage by stage; shares are of the sum that the table shows. */
+export function renderStageTable(stages: readonly StageStats[]): string {
+  const tokenMs = sumStageMs(stages);
+  return renderTable(
+    [
+      { title: "stage" },
+      { title: "units" },
+      { title: "MB", align: "right" },
+      { title: "compute ms", align: "right" },
+      { title: "queue ms", align: "right" },
+      { title: "hop ms", align: "right" },
+      { title: "share", align: "right" },
+    ],
+    stages.map((stage) => [
+      stage.name,
+      `${stage.units.first}:${stage.units.end}`,
+      (stage.weightsBytes / 1e6).toFixed(1),
+      formatMs(stage.computeMsP50),
+      formatMs(stage.queueMsP50),
+      formatMs(stage.hopMsP50),
+      tokenMs === 0 ? "-" : `${((stageMs(stage) / tokenMs) * 100).toFixed(0)}%`,
+    ]),
+  );
+}
+
+/** Compute, queue and hop of one token, all stages together. */
+export function sumStageMs(stages: readonly StageStats[]): number {
+  return stages.reduce((sum, stage) => sum + stageMs(stage), 0);
+}
+
+function stageMs(stage: StageStats): number {
+  return stage.computeMsP50 + stage.queueMsP50 + (stage.hopMsP50 ?? 0);
+}

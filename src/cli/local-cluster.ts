@@ -1,0 +1,94 @@
+import { existsSync, mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { LocalCluster } from "../cluster/local/index.ts";
+import { type FileLock, tryLock } from "../cluster/stage-files/index.ts";
+import { NoodleError } from "../common/index.ts";
+import { Tokenizer } from "../engine/index.ts";
+import type { ClusterOptions } from "./cluster-options.ts";
+import type { CommandContext } from "./command.ts";
+import { resolveDataDirectory } from "./directories.ts";
+import { PACKAGE_ROOT } from "./package.ts";
+import { verifyUnverifiedModel } from "./split-verification.ts";
+import { LOCAL_READY_TIMEOUT_MS, reportReadiness } from "./waiting.ts";
+
+/** What every run of this release is made of, undivided or not: a reference repeats it. */
+export const PREFILL_ROWS = 256;
+export const MAX_ROWS = 512;
+const DEFAULT_PARALLEL = 8;
+const DEFAULT_CONTEXT_TOKENS = 4096;
+
+const MAX_LOCAL_CLUSTERS = 256;
+
+export interface LocalClusterRequest {
+  readonly context: CommandContext;
+  readonly model: string;
+  readonly options: ClusterOptions;
+  readonly threads: number;
+  readonly workers: number;
+  /** @default any free one */
+  readonly grpcPort?: number;
+}
+
+/** Context of a session: what is asked for, otherwise 4096 or the model's if that is shorter. */
+export function chooseContextTokens(wanted: number | undefined, trained: number): number {
+  return wanted ?? (trained === 0 ? DEFAULT_CONTEXT_TOKENS : Math.min(DEFAULT_CONTEXT_TOKENS, trained));
+}
+
+export function chooseParallel(wanted: number | undefined): number {
+  return wanted ?? DEFAULT_PARALLEL;
+}
+
+/**
+ * Starts a coordinator in this process and worker processes around it, runs `use`, and ends all of them, however `use`
+ * ends. The engine must be prepared.
+ */
+export async function withLocalCluster<T>(request: LocalClusterRequest, use: (cluster: LocalCluster) => Promise<T>): Promise<T> {
+  const { context, model, options, threads, workers, grpcPort } = request;
+  const { out, host, signal } = context;
+  const { split, context: contextTokens, unverified } = options;
+  const entry = join(PACKAGE_ROOT, "dist", "cli", "main.js");
+  if (!existsSync(entry)) throw new NoodleError("ILLEGAL_STATE", `${entry} is not there: run \`npm run build\``);
+  if (unverified === true) await verifyUnverifiedModel(context, model, split, workers, threads);
+  using directory = claimClusterDirectory(resolveDataDirectory(host.env, options.data));
+  using tokenizer = Tokenizer.open(model);
+  out.progress.phase(`starting a coordinator and ${workers} worker${workers === 1 ? "" : "s"} on this machine`);
+  const cluster = await LocalCluster.start(
+    {
+      model,
+      tokenizer,
+      workers,
+      entry,
+      dataDir: directory.path,
+      threads,
+      parallel: chooseParallel(options.parallel),
+      prefillRows: PREFILL_ROWS,
+      maxRows: MAX_ROWS,
+      readyTimeoutMs: LOCAL_READY_TIMEOUT_MS,
+      ...(grpcPort === undefined ? {} : { grpcPort }),
+      ...(split === undefined ? {} : { split }),
+      ...(contextTokens === undefined ? {} : { contextTokens }),
+      ...(unverified === undefined ? {} : { unverified }),
+    },
+    { signal, onProgress: reportReadiness(out) },
+  );
+  try {
+    return await use(cluster);
+  } finally {
+    await cluster.close();
+  }
+}
+
+interface ClusterDirectory extends Disposable {
+  readonly path: string;
+}
+
+/** A folder that no other cluster of this machine uses now; the next start finds its stage files there again. */
+function claimClusterDirectory(dataDirectory: string): ClusterDirectory {
+  for (let index = 0; index < MAX_LOCAL_CLUSTERS; index++) {
+    const path = join(dataDirectory, "local", String(index));
+    mkdirSync(path, { recursive: true });
+    const lock: FileLock | undefined = tryLock(join(path, "cluster.lock"));
+    if (lock !== undefined) return { path, [Symbol.dispose]: () => lock.release() };
+  }
+  throw new NoodleError("USAGE", `${MAX_LOCAL_CLUSTERS} clusters run in ${dataDirectory}; choose another with --data`);
+}

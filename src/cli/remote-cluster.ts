@@ -1,0 +1,115 @@
+import { create } from "@bufbuild/protobuf";
+import type { GenerateEvent, GenerateRequest, StatusDocument } from "../cluster/coordinator/index.ts";
+import { must, NoodleError } from "../common/index.ts";
+import type { SamplingParams } from "../engine/index.ts";
+import { createClient, type ServiceClient } from "../net/index.ts";
+import { CoordinatorService, type GenerateDone, type GenerateEvent as GenerateMessage, readSessionId, SamplingSchema } from "../protocol/index.ts";
+
+const STATUS_TIMEOUT_MS = 5000;
+
+/** A cluster that runs elsewhere, through its coordinator's gRPC service. */
+export class RemoteCluster {
+  readonly #client: ServiceClient<typeof CoordinatorService>;
+
+  /** @param address host:port. Connects at the first call. */
+  constructor(address: string) {
+    this.#client = createClient(CoordinatorService, address);
+  }
+
+  /** @throws PEER_UNREACHABLE, TIMED_OUT */
+  async status(signal: AbortSignal): Promise<StatusDocument> {
+    const { json } = await this.#client.rpc.status({}, { timeoutMs: STATUS_TIMEOUT_MS, signal });
+    const document: unknown = JSON.parse(json);
+    if (!isStatus(document)) throw new NoodleError("PROTOCOL_MISMATCH", `${this.#client.address} answered with no noodle.status.v1`);
+    return document;
+  }
+
+  /** As `Coordinator.generate`; also PEER_UNREACHABLE. */
+  async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
+    const { prompt, maxTokens, sampling, ignoreEos = false, wantLogits = false, wantKvHashes = false, prefillRows = 0 } = request;
+    const messages = this.#client.rpc.generate(
+      {
+        ...(typeof prompt === "string" ? { prompt } : { promptTokenIds: [...prompt] }),
+        maxTokens,
+        ...(sampling === undefined ? {} : { sampling: writeSampling(sampling) }),
+        ignoreEos,
+        wantLogits,
+        wantKvHashes,
+        prefillRows,
+      },
+      { signal },
+    );
+    for await (const message of messages) yield readEvent(message);
+  }
+
+  close(): void {
+    this.#client.close();
+  }
+}
+
+function isStatus(value: unknown): value is StatusDocument {
+  return typeof value === "object" && value !== null && "schema" in value && value.schema === "noodle.status.v1";
+}
+
+function writeSampling(sampling: SamplingParams) {
+  return create(SamplingSchema, { ...sampling });
+}
+
+function readEvent({ message: event }: GenerateMessage): GenerateEvent {
+  switch (event.case) {
+    case "started":
+      return { type: "started", sessionId: readSessionId(event.value.sessionId), promptTokenIds: event.value.promptTokenIds };
+    case "token": {
+      const { index, tokenId, text, logits } = event.value;
+      return { type: "token", index, tokenId, text, logits: readLogits(logits) };
+    }
+    case "done":
+      return readDone(event.value);
+    case undefined:
+      throw new NoodleError("FRAME_INVALID", "the coordinator sent an event of a kind that this release does not know");
+    default:
+      return event satisfies never;
+  }
+}
+
+function readDone(done: GenerateDone): GenerateEvent {
+  return {
+    type: "done",
+    finishReason: done.finishReason === "stop" ? "stop" : "length",
+    ttftMs: done.ttftMs,
+    decodeTokensPerSec: done.decodeTokensPerSec,
+    stages: done.stages.map((stage) => ({
+      nodeId: stage.node,
+      name: stage.node,
+      units: { first: stage.firstUnit, end: stage.endUnit },
+      computeMsP50: stage.computeMsP50,
+      queueMsP50: stage.queueMsP50,
+      hopMsP50: stage.hopKnown ? stage.hopMsP50 : null,
+      weightsBytes: Number(stage.weightsBytes),
+      rssBytes: Number(stage.rssBytes),
+    })),
+    kv: done.kv.map((layer) => ({ block: layer.block, kSha256: layer.kSha256, vSha256: layer.vSha256 })),
+    stepRows: done.stepRows,
+  };
+}
+
+/** f32 little-endian; a copy, since the message's bytes need not be aligned. */
+function readLogits(bytes: Uint8Array): Float32Array | null {
+  if (bytes.length === 0) return null;
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
+  return Float32Array.from({ length: bytes.length / 4 }, (_, index) => view.getFloat32(index * 4, true));
+}
+
+/**
+ * What the reference has to know of a cluster; all workers must compute with the same number of threads.
+ *
+ * @throws USAGE when they do not: then no single reference repeats what they do
+ */
+export function readClusterThreads(status: StatusDocument): number {
+  const holders = status.nodes.filter((node) => node.units !== null);
+  const threads = new Set(holders.map((node) => Number(node.capabilities["threads"])));
+  if (threads.size !== 1) {
+    throw new NoodleError("USAGE", `--verify needs workers with one number of threads, these have ${[...threads].join(", ")} (--threads)`);
+  }
+  return must([...threads][0], "number of threads");
+}

@@ -1,0 +1,386 @@
+import { randomBytes } from "node:crypto";
+import { NoodleError } from "../../common/index.ts";
+import { createServer, type NoodleServer } from "../../net/index.ts";
+import { PROTOCOL_VERSION } from "../../protocol/index.ts";
+import { formatUnits, judgeHealth, lowestFreeSlot, type Plan, planHolders } from "../state/index.ts";
+import { Connector } from "./connector.ts";
+import { Control } from "./control.ts";
+import { toError } from "./convert.ts";
+import { firstPlanEpoch, takeCoordinatorEpoch } from "./epoch-store.ts";
+import { type GenerateEvent, type GenerationHost, readPrompt, runGeneration, type StageStats } from "./generation.ts";
+import type { ModelSource } from "./model-source.ts";
+import { openModelSource } from "./open-model.ts";
+import {
+  type CompiledCoordinatorOptions,
+  compileCoordinatorOptions,
+  type CoordinatorOptions,
+  DEFAULT_CONTEXT_TOKENS,
+  requireInteger,
+} from "./options.ts";
+import type { Pipeline } from "./pipeline.ts";
+import { SessionRunner } from "./runner.ts";
+import { bindCoordinator, bindTransfer } from "./services.ts";
+import { type GenerateRequest, Session } from "./session.ts";
+import { describeStatus, type StatusDocument } from "./status.ts";
+import type { PromptTokenizer } from "./tokenizer.ts";
+import { TransferHandler } from "./transfer.ts";
+import { WorkerLinks } from "./workers.ts";
+
+/** How far a cluster is on its way to being ready. */
+export interface ReadyProgress {
+  readonly expect: number;
+  /** Workers that are there, standby included. */
+  readonly joined: number;
+  readonly readyStages: number;
+  /** Weight bytes that workers have fetched or read, of the bytes known to be needed. */
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+  /** What is waited for. */
+  readonly reason: string;
+}
+
+const PROGRESS_INTERVAL_MS = 500;
+/** How long sessions get to tell the stages that they are over. */
+const CLOSE_GRACE_MS = 2000;
+const MAX_TOKENS = 0xffffffff;
+
+/**
+ * The one process that knows the whole cluster: it registers workers, gives out stages, runs sessions through the
+ * pipeline and keeps their token history. It reads the model's file to hand out its bytes, and never loads weights.
+ */
+export class Coordinator {
+  readonly #options: CompiledCoordinatorOptions;
+  readonly #source: ModelSource;
+  readonly #tokenizer: PromptTokenizer;
+  readonly #coordinatorEpoch: number;
+  readonly #contextTokens: number;
+  readonly #control: Control;
+  readonly #links: WorkerLinks;
+  readonly #runner: SessionRunner;
+  readonly #connector: Connector;
+  readonly #server: NoodleServer;
+  readonly #startedMs: number;
+  #assigned = new Set<string>();
+  #address = "";
+  #closing: Promise<void> | null = null;
+
+  /**
+   * Opens the model, listens, and waits for workers.
+   *
+   * @throws USAGE, SPLIT_INVALID and the errors of the model's file; PORT_IN_USE
+   */
+  static async start(options: CoordinatorOptions): Promise<Coordinator> {
+    const compiled = compileCoordinatorOptions(options);
+    const source =
+      typeof options.model === "string"
+        ? await openModelSource(options.model, compiled.dataDir, {
+            onProgress: options.onHashing,
+            signal: options.signal,
+          })
+        : options.model;
+    try {
+      const coordinatorEpoch = await takeCoordinatorEpoch(compiled.dataDir);
+      const coordinator = new Coordinator(compiled, source, options.tokenizer, coordinatorEpoch);
+      try {
+        await coordinator.#listen();
+      } catch (error) {
+        coordinator.#stop();
+        throw error;
+      }
+      return coordinator;
+    } catch (error) {
+      await source.close();
+      throw error;
+    }
+  }
+
+  private constructor(
+    options: CompiledCoordinatorOptions,
+    source: ModelSource,
+    tokenizer: PromptTokenizer,
+    coordinatorEpoch: number,
+  ) {
+    const { clock, expect } = options;
+    this.#options = options;
+    this.#source = source;
+    this.#tokenizer = tokenizer;
+    this.#coordinatorEpoch = coordinatorEpoch;
+    this.#startedMs = clock.nowMs();
+    this.#contextTokens = chooseContext(options.contextTokens, source.contextLength);
+    const split = options.split === null ? source.splitByBytes(expect) : source.parseSplit(options.split);
+    if (split.length !== expect) {
+      throw new NoodleError(
+        "SPLIT_INVALID",
+        `the split has ${split.length} stages for ${expect} workers (--split, --expect)`,
+      );
+    }
+    this.#runner = new SessionRunner(clock);
+    this.#connector = new Connector({
+      clock,
+      stepTimeoutMs: options.stepTimeoutMs,
+      onRoom: () => this.#runner.pump(),
+      onResult: (result) => this.#runner.receive(result),
+      onStepFailed: (sessionIds, fault) => {
+        for (const id of sessionIds) this.#runner.fail(id, fault);
+      },
+      onPipeline: (pipeline) => {
+        this.#runner.setPipeline(pipeline);
+        this.#control.wakeWatchers();
+      },
+      onBroken: (epoch, fault) => this.#control.dispatch({ type: "pipelineBroken", epoch, fault }),
+    });
+    this.#control = new Control(
+      {
+        split,
+        leaseMs: options.leaseMs,
+        protocolVersion: PROTOCOL_VERSION,
+        firstEpoch: firstPlanEpoch(coordinatorEpoch),
+        engineBuild: options.engineBuild,
+        parallel: options.parallel,
+        threads: options.threads,
+        cpuVariant: options.cpuVariant,
+      },
+      clock,
+      {
+        assign: (plan) => this.#assign(plan),
+        expire: (nodeId, incarnation, fault) => this.#links.drop(nodeId, incarnation, toError(fault)),
+        endSession: (sessionId, fault) => this.#runner.fail(sessionId, fault),
+        changed: (state) => this.#connector.follow(state),
+      },
+    );
+    this.#links = new WorkerLinks({ control: this.#control, clock, coordinatorEpoch, leaseMs: options.leaseMs });
+    this.#server = createServer({
+      host: options.host,
+      port: options.grpcPort,
+      nodeId: "coordinator",
+      services: [bindCoordinator(this, this.#links), bindTransfer(new TransferHandler(source))],
+    });
+  }
+
+  /** host:port of its gRPC services. */
+  get address(): string {
+    return this.#address;
+  }
+
+  /** Epoch of the current plan; 0 before the first. */
+  get epoch(): number {
+    return this.#control.state.plan?.epoch ?? 0;
+  }
+
+  get contextTokens(): number {
+    return this.#contextTokens;
+  }
+
+  /**
+   * Waits until sessions can run.
+   *
+   * @throws TIMED_OUT naming what is missing; INTERRUPTED; the error of a stage that no other worker can take
+   */
+  async waitReady(
+    signal: AbortSignal,
+    timeoutMs: number,
+    onProgress?: (progress: ReadyProgress) => void,
+  ): Promise<void> {
+    const { clock } = this.#options;
+    const deadlineMs = clock.nowMs() + timeoutMs;
+    const onAbort = (): void => this.#control.wakeWatchers();
+    signal.addEventListener("abort", onAbort, { once: true });
+    try {
+      while (this.#runner.pipeline === null) {
+        if (signal.aborted) throw new NoodleError("INTERRUPTED", "waiting for the workers was interrupted");
+        if (this.#closing !== null) throw new NoodleError("INTERRUPTED", "the coordinator is closing");
+        const health = judgeHealth(this.#control.state);
+        if (health.status === "failed") throw toError(health.fault);
+        const progress = this.#progress();
+        onProgress?.(progress);
+        const leftMs = deadlineMs - clock.nowMs();
+        if (leftMs <= 0) {
+          throw new NoodleError("TIMED_OUT", `the cluster was not ready after ${timeoutMs} ms: ${progress.reason}`);
+        }
+        await this.#control.nextChange(Math.min(leftMs, PROGRESS_INTERVAL_MS));
+      }
+      onProgress?.(this.#progress());
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+    }
+  }
+
+  /**
+   * Generates text. The session's slot is free again when the iteration has ended, however it ends.
+   *
+   * @throws CLUSTER_NOT_READY, SESSION_LIMIT, PROMPT_EMPTY, CONTEXT_EXCEEDED, USAGE; INTERRUPTED when `signal` is
+   * aborted; PEER_DEAD, PEER_STALLED, ENGINE_ABORTED and others naming the node in `details.nodeId`
+   */
+  async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
+    const { prefillRows: defaultRows, maxRows, clock } = this.#options;
+    requireInteger(request.maxTokens, "maxTokens", 0, MAX_TOKENS);
+    const prefillRows = requireInteger(request.prefillRows ?? defaultRows, "prefillRows", 1, maxRows);
+    const promptTokenIds = readPrompt(request.prompt, this.#tokenizer, this.#contextTokens);
+    const host: GenerationHost = {
+      runner: this.#runner,
+      tokenizer: this.#tokenizer,
+      nowMs: () => clock.nowMs(),
+      admit: (ids) => this.#admit(request, ids, prefillRows),
+      release: (session) => this.#control.dispatch({ type: "sessionClosed", sessionId: session.id }),
+      describeStages: (session) => this.#describeStages(session),
+    };
+    yield* runGeneration(host, promptTokenIds, signal);
+  }
+
+  status(): StatusDocument {
+    const { clock, parallel } = this.#options;
+    return describeStatus(this.#control.state, this.#runner.sessions, {
+      address: this.#address,
+      pid: process.pid,
+      rss_bytes: process.memoryUsage.rss(),
+      coordinator_epoch: this.#coordinatorEpoch,
+      protocol_version: PROTOCOL_VERSION,
+      uptime_ms: Math.round(clock.nowMs() - this.#startedMs),
+      model: { path: this.#source.identity.path, units: this.#source.unitCount, bytes: this.#source.fileBytes },
+      context_tokens: this.#contextTokens,
+      parallel,
+      pipelineOpen: this.#runner.pipeline !== null,
+    });
+  }
+
+  /** Ends the sessions, tells the workers, and stops. Closing twice is safe. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    const { clock } = this.#options;
+    const deadlineMs = clock.nowMs() + CLOSE_GRACE_MS;
+    for (const session of this.#runner.sessions)
+      session.fail(new NoodleError("INTERRUPTED", "the coordinator is closing"));
+    while (this.#control.state.sessions.size > 0 && clock.nowMs() < deadlineMs) {
+      await this.#control.nextChange(deadlineMs - clock.nowMs());
+    }
+    this.#stop();
+    await this.#server.close();
+    await this.#source.close();
+  }
+
+  #stop(): void {
+    this.#connector.close();
+    this.#links.close("the coordinator is closing");
+    this.#control.stop();
+  }
+
+  async #listen(): Promise<void> {
+    const port = await this.#server.start();
+    const { host } = this.#options;
+    this.#address = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
+    this.#control.start();
+  }
+
+  #admit(
+    request: GenerateRequest,
+    promptTokenIds: readonly number[],
+    prefillRows: number,
+  ): { session: Session; pipeline: Pipeline } {
+    const { pipeline } = this.#runner;
+    const { state } = this.#control;
+    if (pipeline === null || this.#closing !== null || judgeHealth(state).status !== "ready") {
+      throw new NoodleError("CLUSTER_NOT_READY", `the cluster is not ready: ${this.#progress().reason}`);
+    }
+    const slot = lowestFreeSlot(state);
+    if (slot === null) {
+      const { parallel } = this.#options;
+      throw new NoodleError("SESSION_LIMIT", `${parallel} sessions are running, the limit is ${parallel} (--parallel)`);
+    }
+    const where = { id: randomBytes(16).toString("hex"), slot, epoch: pipeline.epoch, stages: pipeline.stages.length };
+    const session = new Session(where, request, promptTokenIds, {
+      contextTokens: this.#contextTokens,
+      prefillRows,
+      isEndOfGeneration: (tokenId) => this.#tokenizer.isEndOfGeneration(tokenId),
+    });
+    this.#control.dispatch({ type: "sessionOpened", session: { id: session.id, slot, epoch: session.epoch } });
+    return { session, pipeline };
+  }
+
+  #assign(plan: Plan): void {
+    const { threads, cpuVariant, parallel, maxRows, unverified } = this.#options;
+    const holders = planHolders(this.#control.state);
+    const epoch = BigInt(plan.epoch);
+    const assigned = new Set(holders.map((node) => node.id));
+    for (const nodeId of this.#assigned) {
+      if (!assigned.has(nodeId)) this.#links.tell(nodeId, { case: "retire", value: { epoch } });
+    }
+    this.#assigned = assigned;
+    for (const [stage, { units }] of plan.stages.entries()) {
+      const next = holders[stage + 1];
+      this.#links.tell(holders[stage]?.id ?? "", {
+        case: "assign",
+        value: {
+          epoch,
+          stage,
+          stageCount: plan.stages.length,
+          firstUnit: units.first,
+          endUnit: units.end,
+          threads,
+          cpuVariant,
+          contextTokens: this.#contextTokens,
+          parallel,
+          maxRows,
+          model: this.#source.identity,
+          nextAddress: next?.address ?? "",
+          nextNodeId: next?.id ?? "",
+          unverified,
+        },
+      });
+    }
+  }
+
+  #describeStages(session: Session): readonly StageStats[] {
+    const { state } = this.#control;
+    if (state.plan?.epoch !== session.epoch) return [];
+    return state.plan.stages.map(({ units, nodeId }, stage) => {
+      const node = nodeId === null ? undefined : state.nodes.get(nodeId);
+      const samples = session.samplesOf(stage);
+      return {
+        nodeId: nodeId ?? "",
+        name: node?.name ?? formatUnits(units),
+        units,
+        computeMsP50: samples?.computeMs.median() ?? 0,
+        queueMsP50: samples?.queueMs.median() ?? 0,
+        hopMsP50: samples?.hopMs.median() ?? null,
+        weightsBytes: node?.stage?.weightsBytes ?? 0,
+        rssBytes: node?.rssBytes ?? 0,
+      };
+    });
+  }
+
+  #progress(): ReadyProgress {
+    const { state } = this.#control;
+    const nodes = [...state.nodes.values()].filter((node) => node.phase !== "lost");
+    const health = judgeHealth(state);
+    const holders = planHolders(state);
+    const sum = (value: (node: (typeof nodes)[number]) => number): number =>
+      holders.reduce((total, node) => total + value(node), 0);
+    return {
+      expect: state.config.split.length,
+      joined: nodes.length,
+      readyStages: holders.filter((node) => node.phase === "ready").length,
+      bytesDone: sum((node) => node.stage?.bytesDone ?? 0),
+      bytesTotal: sum((node) => node.stage?.bytesTotal ?? 0),
+      reason: health.status === "ready" ? "the stages are being connected" : health.reason,
+    };
+  }
+}
+
+function chooseContext(wanted: number | null, trained: number): number {
+  if (wanted === null) return trained === 0 ? DEFAULT_CONTEXT_TOKENS : Math.min(DEFAULT_CONTEXT_TOKENS, trained);
+  if (trained !== 0 && wanted > trained) {
+    throw new NoodleError(
+      "USAGE",
+      `a context of ${wanted} tokens was asked for, the model's limit is ${trained} (--context)`,
+    );
+  }
+  return wanted;
+}

@@ -1,0 +1,79 @@
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { ggmlTypeByName, openGguf, writeGguf } from "../../gguf/index.ts";
+import { must } from "../../common/index.ts";
+import type { ModelHashes } from "../../model/index.ts";
+import { readModelHashes } from "./hash-cache.ts";
+
+let dir = "";
+let model = "";
+beforeEach(async () => {
+  dir = await mkdtemp(join(tmpdir(), "noodle-hash-"));
+  model = join(dir, "model.gguf");
+  await writeModel(1);
+});
+afterEach(async () => {
+  await rm(dir, { recursive: true, force: true });
+});
+
+async function writeModel(fill: number): Promise<void> {
+  const type = must(ggmlTypeByName("f32"), "f32");
+  await writeGguf(model, {
+    metadata: new Map(),
+    tensors: [{ name: "t", dims: [8], type, data: new Uint8Array(32).fill(fill) }],
+  });
+}
+
+/** @returns the hashes, and whether the whole file was read for them */
+async function hash(): Promise<{ hashes: ModelHashes; wasRead: boolean }> {
+  await using file = await openGguf(model);
+  let wasRead = false;
+  const hashes = await readModelHashes(file, join(dir, "data"), {
+    onProgress: () => {
+      wasRead = true;
+    },
+  });
+  return { hashes, wasRead };
+}
+
+async function entryPath(): Promise<string> {
+  const folder = join(dir, "data", "model-hashes");
+  const names = await readdir(folder);
+  expect(names).toHaveLength(1);
+  return join(folder, must(names[0], "entry"));
+}
+
+it("a model is read whole once, not again while it stays the same", async () => {
+  const first = await hash();
+  const second = await hash();
+  expect([first.wasRead, second.wasRead]).toEqual([true, false]);
+  expect(second.hashes).toEqual(first.hashes);
+});
+
+it("a model that was changed or touched is read again", async () => {
+  const first = await hash();
+  await writeModel(2);
+  const changed = await hash();
+  expect(changed.wasRead).toBe(true);
+  expect(changed.hashes.sourceSha256).not.toBe(first.hashes.sourceSha256);
+  expect(changed.hashes.headerSha256).toBe(first.hashes.headerSha256);
+  await utimes(model, 1_000_000, 1_000_000);
+  expect((await hash()).wasRead).toBe(true);
+});
+
+it.each([
+  ["is no JSON", () => "{"],
+  ["has a hash that is none", (text: string) => text.replace(/"sourceSha256":"[0-9a-f]/, '"sourceSha256":"x')],
+  ["is of another schema", (text: string) => text.replace("v1", "v0")],
+  ["names other tensors", (text: string) => text.replace('"name":"t"', '"name":"u"')],
+  ["belongs to another header", (text: string) => text.replace(/"headerSha256":"[0-9a-f]{4}/, '"headerSha256":"0000')],
+])("an entry that %s is made anew", async (_how, damage) => {
+  const { hashes } = await hash();
+  const path = await entryPath();
+  await writeFile(path, damage(await readFile(path, "utf8")));
+  const again = await hash();
+  expect(again).toEqual({ hashes, wasRead: true });
+  expect((await hash()).wasRead).toBe(false);
+});

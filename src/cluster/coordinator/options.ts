@@ -1,0 +1,110 @@
+import { NoodleError } from "../../common/index.ts";
+import { DEFAULT_GRPC_PORT } from "../../protocol/index.ts";
+import { type Clock, MONOTONIC_CLOCK } from "./clock.ts";
+import type { ModelSource } from "./model-source.ts";
+import type { PromptTokenizer } from "./tokenizer.ts";
+
+export interface CoordinatorOptions {
+  /** Path of the model, or the model already opened; that one is closed with the coordinator. */
+  readonly model: string | ModelSource;
+  /** Of this model; stays the caller's. */
+  readonly tokenizer: PromptTokenizer;
+  /** Number of workers that the cluster starts with. */
+  readonly expect: number;
+  /** Keeps epochs and the model's hashes from start to start. */
+  readonly dataDir: string;
+  /** `0:6,6:14`. @default by bytes, embedding and head counted */
+  readonly split?: string;
+  /** Tokens of context for each session. @default 4096, or the model's if that is less */
+  readonly contextTokens?: number;
+  /** Sessions at once. @default 8 */
+  readonly parallel?: number;
+  /** Threads of every stage. @default what each worker chooses */
+  readonly threads?: number;
+  /** CPU variant of the engine that all workers load. @default each worker's best */
+  readonly cpuVariant?: string;
+  /** Engine build that workers must have. @default that of the first worker */
+  readonly engineBuild?: string;
+  /** Lets workers run an architecture that is not verified. @default false */
+  readonly unverified?: boolean;
+  /** Address to listen on. @default "127.0.0.1" */
+  readonly host?: string;
+  /** 0 = any free port. @default 7421 */
+  readonly grpcPort?: number;
+  /** Rows of a prefill step. @default 256 */
+  readonly prefillRows?: number;
+  /** Largest number of rows in one step of a stage. @default 512 */
+  readonly maxRows?: number;
+  /** A worker that is silent for this long is lost. @default 3000 */
+  readonly leaseMs?: number;
+  /** Longest time for one step through the whole pipeline. @default 120000 */
+  readonly stepTimeoutMs?: number;
+  readonly clock?: Clock;
+  /** Told while a model is read whole to hash it, which happens at its first start only. */
+  readonly onHashing?: (hashedBytes: number, totalBytes: number) => void;
+  /** Interrupts the start. */
+  readonly signal?: AbortSignal;
+}
+
+export interface CompiledCoordinatorOptions {
+  readonly expect: number;
+  readonly dataDir: string;
+  readonly split: string | null;
+  /** null = decided by the model. */
+  readonly contextTokens: number | null;
+  readonly parallel: number;
+  /** 0 = each worker's choice. */
+  readonly threads: number;
+  /** "" = each worker's best. */
+  readonly cpuVariant: string;
+  readonly engineBuild: string | null;
+  readonly unverified: boolean;
+  readonly host: string;
+  readonly grpcPort: number;
+  readonly prefillRows: number;
+  readonly maxRows: number;
+  readonly leaseMs: number;
+  readonly stepTimeoutMs: number;
+  readonly clock: Clock;
+}
+
+export const DEFAULT_CONTEXT_TOKENS = 4096;
+
+/** Slots travel in 16 bits. */
+const MAX_PARALLEL = 4096;
+const MAX_CONTEXT_TOKENS = 1 << 24;
+const MAX_ROWS = 4096;
+
+/** Fills in defaults. @throws USAGE for a value outside its range */
+export function compileCoordinatorOptions(options: CoordinatorOptions): CompiledCoordinatorOptions {
+  const maxRows = requireInteger(options.maxRows ?? 512, "maxRows", 1, MAX_ROWS);
+  return {
+    expect: requireInteger(options.expect, "--expect", 1, 1024),
+    dataDir: options.dataDir,
+    split: options.split ?? null,
+    contextTokens:
+      options.contextTokens === undefined
+        ? null
+        : requireInteger(options.contextTokens, "--context", 2, MAX_CONTEXT_TOKENS),
+    parallel: requireInteger(options.parallel ?? 8, "--parallel", 1, MAX_PARALLEL),
+    threads: requireInteger(options.threads ?? 0, "--threads", 0, 1024),
+    cpuVariant: options.cpuVariant ?? "",
+    engineBuild: options.engineBuild ?? null,
+    unverified: options.unverified ?? false,
+    host: options.host ?? "127.0.0.1",
+    grpcPort: requireInteger(options.grpcPort ?? DEFAULT_GRPC_PORT, "--grpc-port", 0, 65_535),
+    maxRows,
+    prefillRows: requireInteger(options.prefillRows ?? Math.min(256, maxRows), "prefillRows", 1, maxRows),
+    leaseMs: requireInteger(options.leaseMs ?? 3000, "leaseMs", 100, 3_600_000),
+    stepTimeoutMs: requireInteger(options.stepTimeoutMs ?? 120_000, "stepTimeoutMs", 100, 86_400_000),
+    clock: options.clock ?? MONOTONIC_CLOCK,
+  };
+}
+
+/** @throws USAGE unless `value` is a whole number from `least` to `most` */
+export function requireInteger(value: number, name: string, least: number, most: number): number {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw new NoodleError("USAGE", `${name} is ${value}, it must be a whole number from ${least} to ${most}`);
+  }
+  return value;
+}

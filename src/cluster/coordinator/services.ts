@@ -1,0 +1,93 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { bindService, type ServiceBinding } from "../../net/index.ts";
+import {
+  CoordinatorService,
+  type GenerateEventSchema,
+  type GenerateRequest as GenerateRequestMessage,
+  TransferService,
+  writeSessionId,
+} from "../../protocol/index.ts";
+import { readSampling } from "./convert.ts";
+import type { GenerateEvent } from "./generation.ts";
+import type { GenerateRequest } from "./session.ts";
+import type { StatusDocument } from "./status.ts";
+import type { TransferHandler } from "./transfer.ts";
+import type { WorkerLinks } from "./workers.ts";
+
+/** What the coordinator's gRPC service needs of the coordinator. */
+export interface CoordinatorCalls {
+  readonly epoch: number;
+  generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
+  status(): StatusDocument;
+}
+
+export function bindCoordinator(coordinator: CoordinatorCalls, links: WorkerLinks): ServiceBinding {
+  return bindService(CoordinatorService, {
+    join: (stream) => links.accept(stream),
+    generate: async function* (request, { signal }) {
+      for await (const event of coordinator.generate(readGenerateRequest(request), signal)) yield writeEvent(event);
+    },
+    status: () => ({ json: JSON.stringify(coordinator.status()) }),
+    ping: ({ payload }) => {
+      const startNs = process.hrtime.bigint();
+      const epoch = BigInt(coordinator.epoch);
+      return { payload, nodeId: "coordinator", epoch, insideNs: process.hrtime.bigint() - startNs };
+    },
+  });
+}
+
+export function bindTransfer(transfer: TransferHandler): ServiceBinding {
+  return bindService(TransferService, {
+    fetchRanges: (request, { signal }) => transfer.fetchRanges(request, signal),
+  });
+}
+
+function readGenerateRequest(from: GenerateRequestMessage): GenerateRequest {
+  return {
+    prompt: from.promptTokenIds.length > 0 ? from.promptTokenIds : from.prompt,
+    maxTokens: from.maxTokens,
+    sampling: readSampling(from.sampling),
+    ignoreEos: from.ignoreEos,
+    wantLogits: from.wantLogits,
+    wantKvHashes: from.wantKvHashes,
+    ...(from.prefillRows === 0 ? {} : { prefillRows: from.prefillRows }),
+  };
+}
+
+function writeEvent(event: GenerateEvent): MessageInitShape<typeof GenerateEventSchema> {
+  switch (event.type) {
+    case "started": {
+      const value = { sessionId: writeSessionId(event.sessionId), promptTokenIds: [...event.promptTokenIds] };
+      return { message: { case: "started", value } };
+    }
+    case "token": {
+      const { index, tokenId, text, logits } = event;
+      return { message: { case: "token", value: { index, tokenId, text, logits: writeLogits(logits) } } };
+    }
+    case "done": {
+      const stages = event.stages.map((stage) => ({
+        node: stage.name,
+        firstUnit: stage.units.first,
+        endUnit: stage.units.end,
+        computeMsP50: stage.computeMsP50,
+        queueMsP50: stage.queueMsP50,
+        hopMsP50: stage.hopMsP50 ?? 0,
+        hopKnown: stage.hopMsP50 !== null,
+        weightsBytes: BigInt(stage.weightsBytes),
+        rssBytes: BigInt(stage.rssBytes),
+      }));
+      const { finishReason, ttftMs, decodeTokensPerSec } = event;
+      const kv = event.kv.map((layer) => ({ ...layer }));
+      const value = { finishReason, ttftMs, decodeTokensPerSec, stages, kv, stepRows: [...event.stepRows] };
+      return { message: { case: "done", value } };
+    }
+    default:
+      return event satisfies never;
+  }
+}
+
+function writeLogits(logits: Float32Array | null): Uint8Array {
+  return logits === null
+    ? new Uint8Array(0)
+    : new Uint8Array(logits.buffer as ArrayBuffer, logits.byteOffset, logits.byteLength);
+}

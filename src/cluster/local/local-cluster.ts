@@ -1,0 +1,150 @@
+import { mkdir, mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { NoodleError } from "../../common/index.ts";
+import { Coordinator, type CoordinatorOptions, type ReadyProgress } from "../coordinator/index.ts";
+import { WorkerProcess } from "./worker-process.ts";
+
+export interface LocalClusterOptions extends Omit<CoordinatorOptions, "expect" | "dataDir"> {
+  readonly workers: number;
+  /** Compiled entry of the `noodle` command, for example `dist/cli/main.js`. */
+  readonly entry: string;
+  /** Keeps epochs, the model's hashes and stage files for the next start. @default a temporary one, removed by `close` */
+  readonly dataDir?: string;
+  /** gRPC port of the coordinator. @default 0, any free one */
+  readonly grpcPort?: number;
+  /** Further arguments of the worker at `index`, such as `--memory 2GiB`. */
+  readonly workerArgs?: (index: number) => readonly string[];
+  /** Environment of the workers. @default that of this process */
+  readonly workerEnv?: NodeJS.ProcessEnv;
+  readonly onWorkerLine?: (worker: string, line: string) => void;
+  /** @default 300000 */
+  readonly readyTimeoutMs?: number;
+  /** How long a worker may take to end before it is killed. @default 5000 */
+  readonly stopGraceMs?: number;
+}
+
+export interface StartControl {
+  readonly signal: AbortSignal;
+  readonly onProgress?: (progress: ReadyProgress) => void;
+}
+
+const READY_TIMEOUT_MS = 300_000;
+const STOP_GRACE_MS = 5000;
+
+/**
+ * A whole cluster on this machine: the coordinator in this process and a process for each worker, on free ports. However
+ * it ends, no process and no temporary file stays behind; if this process is killed, the workers end by themselves,
+ * since their coordinator is gone.
+ */
+export class LocalCluster {
+  readonly coordinator: Coordinator;
+  readonly workers: readonly WorkerProcess[];
+  readonly #temporaryDir: string | null;
+  readonly #stopGraceMs: number;
+  #closing: Promise<void> | null = null;
+
+  /**
+   * Starts everything and waits until sessions can run.
+   *
+   * @throws as `Coordinator.start` and `waitReady`; PEER_DEAD with a worker's last words when one ends before
+   */
+  static async start(options: LocalClusterOptions, control: StartControl): Promise<LocalCluster> {
+    const { workers, entry, dataDir, workerArgs, workerEnv, onWorkerLine, readyTimeoutMs, stopGraceMs, ...rest } =
+      options;
+    const temporaryDir = dataDir === undefined ? await mkdtemp(join(tmpdir(), "noodle-local-")) : null;
+    const root = dataDir ?? temporaryDir ?? "";
+    let cluster: LocalCluster | null = null;
+    try {
+      const workerDir = join(root, "workers");
+      await mkdir(workerDir, { recursive: true });
+      const coordinator = await Coordinator.start({
+        grpcPort: 0,
+        signal: control.signal,
+        ...rest,
+        expect: workers,
+        dataDir: join(root, "coordinator"),
+      });
+      const processes: WorkerProcess[] = [];
+      cluster = new LocalCluster(coordinator, processes, temporaryDir, stopGraceMs ?? STOP_GRACE_MS);
+      for (let index = 0; index < workers; index++) {
+        const name = `worker-${index + 1}`;
+        // One directory for all: what one of them cut, another finds.
+        const args = [
+          "worker",
+          "--join",
+          coordinator.address,
+          "--exit-with-coordinator",
+          "--name",
+          name,
+          "--data",
+          workerDir,
+        ];
+        processes.push(
+          new WorkerProcess({
+            entry,
+            name,
+            args: [...args, ...(workerArgs?.(index) ?? [])],
+            ...(workerEnv === undefined ? {} : { env: workerEnv }),
+            ...(onWorkerLine === undefined ? {} : { onStderrLine: (line) => onWorkerLine(name, line) }),
+          }),
+        );
+      }
+      await cluster.#waitReady(control, readyTimeoutMs ?? READY_TIMEOUT_MS);
+      return cluster;
+    } catch (error) {
+      if (cluster !== null) await cluster.close();
+      else if (temporaryDir !== null) await rm(temporaryDir, { recursive: true, force: true });
+      throw error;
+    }
+  }
+
+  private constructor(
+    coordinator: Coordinator,
+    workers: readonly WorkerProcess[],
+    temporaryDir: string | null,
+    stopGraceMs: number,
+  ) {
+    this.#stopGraceMs = stopGraceMs;
+    this.coordinator = coordinator;
+    this.workers = workers;
+    this.#temporaryDir = temporaryDir;
+  }
+
+  /** Ends the sessions, the workers and the coordinator. Closing twice is safe. */
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  async #close(): Promise<void> {
+    await this.coordinator.close();
+    await Promise.all(this.workers.map((worker) => worker.stop(this.#stopGraceMs)));
+    if (this.#temporaryDir !== null) await rm(this.#temporaryDir, { recursive: true, force: true });
+  }
+
+  /** A worker that ends before the cluster is ready ends the waiting too. */
+  async #waitReady({ signal, onProgress }: StartControl, timeoutMs: number): Promise<void> {
+    const stop = new AbortController();
+    const died = Promise.race(
+      this.workers.map(async (worker) => {
+        const exit = await worker.exited;
+        return worker.describeExit(exit);
+      }),
+    );
+    const ready = this.coordinator.waitReady(AbortSignal.any([signal, stop.signal]), timeoutMs, onProgress);
+    const outcome = await Promise.race([ready.then(() => null), died]);
+    if (outcome === null) return;
+    stop.abort();
+    // The coordinator may know the cause better than the dead worker's last words.
+    const known = await ready.then(
+      () => null,
+      (error: unknown) => NoodleError.from(error),
+    );
+    throw known !== null && known.code !== "INTERRUPTED" ? known : outcome;
+  }
+}

@@ -1,0 +1,175 @@
+import type { ErrorCode } from "../../common/index.ts";
+import type { UnitRange } from "../../engine/index.ts";
+
+/** What the cluster looks like to its coordinator. Plain data: no clock, no connection, no process. */
+
+/** What a worker said of its machine when it registered. */
+export interface NodeCapabilities {
+  readonly protocolVersion: number;
+  readonly noodlecoreVersion: string;
+  readonly engineBuild: string;
+  readonly cpuVariant: string;
+  readonly cpuModel: string;
+  readonly cpuFeatures: readonly string[];
+  readonly cores: number;
+  readonly threads: number;
+  readonly memoryTotalBytes: number;
+  readonly memoryFreeBytes: number;
+  readonly memoryLimitBytes: number;
+  readonly diskFreeBytes: number;
+  readonly dataDirectory: string;
+  readonly platform: string;
+  readonly devices: readonly NodeDevice[];
+}
+
+export interface NodeDevice {
+  readonly name: string;
+  readonly kind: string;
+  readonly memoryTotalBytes: number;
+  readonly memoryFreeBytes: number;
+}
+
+export type NodePhase = "joining" | "loading" | "ready" | "standby" | "draining" | "lost";
+
+export type StagePhase = "fetching" | "loading" | "ready" | "failed" | "restarting";
+
+/** An error as data, so that a state can be compared and printed. */
+export interface Fault {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly nodeId: string;
+}
+
+/** A worker's last words about its stage. */
+export interface StageStatus {
+  readonly epoch: number;
+  readonly phase: StagePhase;
+  readonly bytesDone: number;
+  readonly bytesTotal: number;
+  readonly weightsBytes: number;
+  readonly weightsBytesReceived: number;
+  readonly kvBytes: number;
+  readonly computeBytes: number;
+  /** Empty until the self-test ran. */
+  readonly canarySha256: string;
+  readonly hostPid: number;
+  /** JSON of the row-class probe; empty when not yet known. */
+  readonly rowClassesJson: string;
+  readonly error: Fault | null;
+}
+
+export interface NodeState {
+  readonly id: string;
+  readonly name: string;
+  /** host:port of its StageService. */
+  readonly address: string;
+  /** Of its supervisor. */
+  readonly pid: number;
+  /** Hex; a new one for every start of the worker. */
+  readonly incarnation: string;
+  readonly phase: NodePhase;
+  /** Grows with every first registration; stages are given out in this order. */
+  readonly joinOrder: number;
+  /** Monotonic time of the last sign of life. */
+  readonly lastHeardMs: number;
+  readonly rssBytes: number;
+  readonly sessions: number;
+  readonly capabilities: NodeCapabilities;
+  /** What it last reported about the stage of the current plan; null when it holds none. */
+  readonly stage: StageStatus | null;
+  /** Why a stage was taken from it, or why it is lost; null when nothing is wrong. */
+  readonly fault: Fault | null;
+  /** Units that it could not serve in this incarnation; it is not asked for them again. */
+  readonly failedUnits: readonly string[];
+}
+
+export interface PlannedStage {
+  readonly units: UnitRange;
+  /** Holder, or null while the stage is vacant: its holder was lost or failed. */
+  readonly nodeId: string | null;
+}
+
+export interface Plan {
+  readonly epoch: number;
+  readonly stages: readonly PlannedStage[];
+}
+
+export interface SessionState {
+  readonly id: string;
+  /** KV sequence, the same on every stage. */
+  readonly slot: number;
+  readonly epoch: number;
+}
+
+/** What does not change while a coordinator runs. */
+export interface ClusterConfig {
+  readonly split: readonly UnitRange[];
+  readonly leaseMs: number;
+  readonly protocolVersion: number;
+  /** Plan epochs start above this number. */
+  readonly firstEpoch: number;
+  /** Engine build that workers must have; null = that of the first one. */
+  readonly engineBuild: string | null;
+  /** KV sequences of every stage. */
+  readonly parallel: number;
+  /** Threads of every stage; 0 = each worker's own choice. */
+  readonly threads: number;
+  /** CPU variant that every worker loads; "" = each worker's best. */
+  readonly cpuVariant: string;
+}
+
+export interface ClusterState {
+  readonly config: ClusterConfig;
+  readonly nodes: ReadonlyMap<string, NodeState>;
+  readonly nextJoinOrder: number;
+  readonly plan: Plan | null;
+  /** What made the current plan unusable; null while nothing did. Only a new epoch clears it. */
+  readonly broken: Fault | null;
+  readonly sessions: ReadonlyMap<string, SessionState>;
+  /** First canary seen for each combination of units, build, variant and threads. */
+  readonly canaries: ReadonlyMap<string, { readonly sha256: string; readonly nodeId: string }>;
+}
+
+export interface Registration {
+  readonly nodeId: string;
+  readonly name: string;
+  readonly address: string;
+  readonly pid: number;
+  readonly incarnation: string;
+  readonly capabilities: NodeCapabilities;
+}
+
+export type ClusterEvent =
+  | { readonly type: "registered"; readonly registration: Registration; readonly nowMs: number }
+  | {
+      readonly type: "heartbeat";
+      readonly nodeId: string;
+      readonly incarnation: string;
+      readonly rssBytes: number;
+      readonly sessions: number;
+      readonly nowMs: number;
+    }
+  | {
+      readonly type: "stageReported";
+      readonly nodeId: string;
+      readonly incarnation: string;
+      readonly stage: StageStatus;
+      readonly nowMs: number;
+    }
+  | { readonly type: "leaving"; readonly nodeId: string; readonly incarnation: string }
+  | { readonly type: "lost"; readonly nodeId: string; readonly incarnation: string; readonly fault: Fault }
+  | { readonly type: "planned"; readonly plan: Plan }
+  /** Every stage may still be ready, but a stream of this epoch between them is gone, and steps with it. */
+  | { readonly type: "pipelineBroken"; readonly epoch: number; readonly fault: Fault }
+  /** The coordinator itself was held up: silence in that time is nobody's fault. */
+  | { readonly type: "lagged"; readonly lagMs: number }
+  | { readonly type: "sessionOpened"; readonly session: SessionState }
+  | { readonly type: "sessionClosed"; readonly sessionId: string };
+
+export type ClusterAction =
+  /** Apply `planned`, then send every holder its stage. */
+  | { readonly type: "assign"; readonly plan: Plan }
+  /** Apply `lost`, then drop the connection. */
+  | { readonly type: "expire"; readonly nodeId: string; readonly incarnation: string; readonly fault: Fault }
+  /** End the session with the error. */
+  | { readonly type: "endSession"; readonly sessionId: string; readonly fault: Fault };

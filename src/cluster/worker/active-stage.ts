@@ -1,0 +1,170 @@
+import { must, NoodleError } from "../../common/index.ts";
+import type { StageInfo } from "../../engine/index.ts";
+import {
+  checkFrameShape,
+  decodeFrame,
+  type Frame,
+  type FrameExpectation,
+  type FrameTrace,
+  type StepResult,
+} from "../../protocol/index.ts";
+import type { HostAssignment } from "./host-messages.ts";
+import { Lane } from "./lane.ts";
+import { completeTrace, makeStepError, makeStepResult } from "./replies.ts";
+import type { ReplySink } from "./reply-sink.ts";
+import { SessionTable } from "./sessions.ts";
+import type { AsyncEngine } from "./stage-thread.ts";
+import { type StepOutcome, StepRunner } from "./step-runner.ts";
+
+/** The hop to the next stage. */
+export interface ForwardHop {
+  /** Half of what the last round trip took beyond the time inside the peer; 0 = not yet known. */
+  readonly hopNs: number;
+  /** What encoding the last frame took. */
+  readonly encodeNs: number;
+  /**
+   * Resolves when the frame is written; waits for the peer's credit first.
+   *
+   * @throws PEER_UNREACHABLE, PEER_DEAD, PEER_STALLED when it cannot be written; afterwards the hop's `onStepError`
+   * tells of failures
+   */
+  send(frame: Frame): Promise<void>;
+  close(): void;
+}
+
+export interface ActiveStageOptions {
+  readonly assignment: HostAssignment;
+  readonly info: StageInfo;
+  readonly engine: AsyncEngine;
+  readonly nodeId: string;
+  readonly nowMs: () => number;
+  /** Absent at the last stage. */
+  readonly openHop?: (onStepError: (stepId: number, error: NoodleError) => void) => ForwardHop;
+}
+
+/** Step ids whose incoming stream is remembered, so that late errors find their way up. */
+const REMEMBERED_STEPS = 1024;
+
+/** A loaded stage in one epoch: computes the steps of all streams one by one and passes the results on. */
+export class ActiveStage {
+  readonly assignment: HostAssignment;
+  readonly info: StageInfo;
+  readonly sessions = new SessionTable();
+  /** Every open stream of this epoch, steps and results. */
+  readonly streams = new Set<ReplySink>();
+  /** Streams that want the sampled tokens; at the last stage only. */
+  readonly resultSinks = new Set<ReplySink>();
+  readonly #nodeId: string;
+  readonly #engine: AsyncEngine;
+  readonly #runner: StepRunner;
+  readonly #hop: ForwardHop | undefined;
+  readonly #lane = new Lane();
+  readonly #origins = new Map<number, ReplySink>();
+  readonly #expected: FrameExpectation;
+
+  constructor(options: ActiveStageOptions) {
+    const { assignment, info, engine, nowMs, nodeId } = options;
+    this.#nodeId = nodeId;
+    this.assignment = assignment;
+    this.info = info;
+    this.#engine = engine;
+    this.#runner = new StepRunner(engine, this.sessions, info, assignment.epoch, nowMs);
+    this.#hop = options.openHop?.((stepId, error) => this.#reportUpstream(stepId, error));
+    const behindBlocks = info.units.first === info.unitCount - 1;
+    this.#expected = {
+      epoch: assignment.epoch,
+      width: info.nEmbd,
+      hidden: info.hasEmbedding ? "none" : behindBlocks ? "output-rows" : "every-row",
+      parallel: assignment.parallel,
+      maxRows: info.maxRows,
+    };
+  }
+
+  get epoch(): number {
+    return this.assignment.epoch;
+  }
+
+  /** Reads a frame of any epoch, so that a refusal can name its step. @throws FRAME_CORRUPT, FRAME_INVALID */
+  decode(bytes: Uint8Array): Frame {
+    const { info, assignment } = this;
+    const width = info.hasEmbedding ? "any" : info.nEmbd;
+    return decodeFrame(bytes, { epoch: "any", width, maxRows: info.maxRows, maxRuns: assignment.parallel });
+  }
+
+  /**
+   * Computes a step after those before it.
+   *
+   * @param from the stream that brought it; errors from further down go back there
+   * @param arrivalNs monotonic time of the frame's arrival
+   */
+  async compute(frame: Frame, from: ReplySink, arrivalNs: bigint): Promise<{ outcome: StepOutcome; queueNs: number }> {
+    checkFrameShape(frame, this.#expected);
+    this.#remember(frame.stepId, from);
+    // Copies: the frame's views lie in the transport's buffer, the engine thread takes these with it.
+    const step = { ...frame, tokens: frame.tokens.slice(), hidden: frame.hidden?.slice() ?? null };
+    return await this.#lane.run(async () => {
+      const queueNs = Number(process.hrtime.bigint() - arrivalNs);
+      return { outcome: await this.#runner.run(step), queueNs };
+    });
+  }
+
+  /** Passes a computed step on: to the next stage, or as sampled tokens to whoever listens. */
+  async deliver(frame: Frame, outcome: StepOutcome, timing: Omit<FrameTrace, "stage" | "hopNs">): Promise<void> {
+    const { stage } = this.assignment;
+    const traces = completeTrace(frame.traces, { stage, ...timing });
+    if (this.#hop === undefined) return await this.#deliverResult(makeStepResult(frame, outcome, traces));
+    const hidden = must(outcome.hidden, "hidden state");
+    const hop = this.#hop;
+    const next = { stage: stage + 1, queueNs: 0, computeNs: 0, serializeNs: 0, hopNs: hop.hopNs };
+    await hop.send({ ...frame, traces: [...traces, next], width: this.info.nEmbd, hidden });
+  }
+
+  /** What encoding the last frame took: it stands for the frame that cannot carry its own. */
+  get encodeNs(): number {
+    return this.#hop?.encodeNs ?? 0;
+  }
+
+  /** Frees what was silent beyond its lease. */
+  async expireSessions(nowMs: number): Promise<void> {
+    for (const { slot } of this.sessions.removeExpired(nowMs)) await this.#engine.closeSlot(slot);
+  }
+
+  /** Ends the epoch: its streams, its sessions and their KV. */
+  async retire(error: NoodleError): Promise<void> {
+    for (const stream of this.streams) stream.fail(error);
+    this.streams.clear();
+    this.resultSinks.clear();
+    this.#hop?.close();
+    for (const { slot } of this.sessions.removeAll()) await this.#engine.closeSlot(slot);
+  }
+
+  async #deliverResult(result: StepResult): Promise<void> {
+    if (this.resultSinks.size === 0) {
+      throw new NoodleError("CLUSTER_NOT_READY", "no stream takes this stage's results");
+    }
+    await Promise.all(
+      [...this.resultSinks].map((sink) => sink.write({ case: "result", value: result }).catch(() => this.forget(sink))),
+    );
+  }
+
+  /** A stream has ended. */
+  forget(sink: ReplySink): void {
+    this.streams.delete(sink);
+    this.resultSinks.delete(sink);
+  }
+
+  /** An error of a later stage goes to the stream that brought the step, or to any other from upstream. */
+  #reportUpstream(stepId: number, error: NoodleError): void {
+    const origin = this.#origins.get(stepId);
+    const sink = origin !== undefined && this.streams.has(origin) ? origin : [...this.streams][0];
+    sink?.write(makeStepError(stepId, error, this.#nodeId)).catch(() => this.forget(sink));
+  }
+
+  #remember(stepId: number, from: ReplySink): void {
+    this.#origins.delete(stepId);
+    this.#origins.set(stepId, from);
+    if (this.#origins.size <= REMEMBERED_STEPS) return;
+    const [oldest] = this.#origins.keys();
+    if (oldest !== undefined) this.#origins.delete(oldest);
+  }
+}

@@ -1,0 +1,156 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
+import { NoodleError } from "../../common/index.ts";
+import { type BidiStream, createClient } from "../../net/index.ts";
+import {
+  type Assign,
+  type CoordinatorMessage,
+  CoordinatorService,
+  fromErrorInfo,
+  type HeartbeatSchema,
+  type Registered,
+  type RegisterSchema,
+  type StageReportSchema,
+  type WorkerMessageSchema,
+} from "../../protocol/index.ts";
+import { backoffMs, sleep } from "./backoff.ts";
+
+type JoinStream = BidiStream<MessageInitShape<typeof WorkerMessageSchema>, CoordinatorMessage>;
+type WorkerMessageInit = NonNullable<MessageInitShape<typeof WorkerMessageSchema>["message"]>;
+export type StageReportInit = MessageInitShape<typeof StageReportSchema>;
+
+export interface CoordinatorLinkOptions {
+  /** host:port */
+  readonly address: string;
+  readonly makeRegister: () => Promise<MessageInitShape<typeof RegisterSchema>>;
+  readonly makeHeartbeat: () => Omit<MessageInitShape<typeof HeartbeatSchema>, "seq" | "$typeName">;
+  readonly onRegistered: (registered: Registered) => void;
+  readonly onAssign: (assign: Assign) => void;
+  readonly onRetire: (epoch: number) => void;
+  readonly onShutdown: (reason: string) => void;
+  /** The coordinator will not have this worker; the link is closed. */
+  readonly onRefused: (error: NoodleError) => void;
+  /** An attempt failed or a connection broke; the next attempt follows by itself. */
+  readonly onLost: (error: NoodleError, wasRegistered: boolean) => void;
+  /** Uniform in [0, 1). */
+  readonly random: () => number;
+}
+
+const REJOIN = { firstMs: 100, capMs: 2000 };
+const LEAVE_MS = 500;
+
+/** The worker's control stream: registers, beats, reports, and comes back when it breaks. */
+export class CoordinatorLink {
+  readonly #options: CoordinatorLinkOptions;
+  readonly #closing = new AbortController();
+  readonly #finished: Promise<void>;
+  #stream: JoinStream | undefined;
+  #registered = false;
+  #heartbeat: NodeJS.Timeout | undefined;
+  #seq = 0n;
+  /** The state of the stage; said again after each registration. */
+  #lastReport: StageReportInit | undefined;
+
+  constructor(options: CoordinatorLinkOptions) {
+    this.#options = options;
+    this.#finished = this.#keepJoined();
+  }
+
+  report(report: StageReportInit): void {
+    this.#lastReport = report;
+    if (this.#registered) this.#send({ case: "stage", value: report });
+  }
+
+  /** There is no stage any more whose state could be said again. */
+  forgetReport(): void {
+    this.#lastReport = undefined;
+  }
+
+  /** Takes leave if there is somebody to take leave of. Closing twice is safe. */
+  async close(reason: string): Promise<void> {
+    if (this.#registered) this.#send({ case: "leaving", value: { reason } });
+    this.#closing.abort();
+    this.#stream?.end();
+    await Promise.race([this.#finished, sleep(LEAVE_MS)]);
+    this.#stream?.cancel();
+    await this.#finished;
+  }
+
+  async #keepJoined(): Promise<void> {
+    const { signal } = this.#closing;
+    let attempt = 0;
+    while (!signal.aborted) {
+      const { error, wasRegistered } = await this.#join();
+      if (signal.aborted) return;
+      this.#options.onLost(error, wasRegistered);
+      if (wasRegistered) attempt = 0;
+      await sleep(backoffMs(attempt++, REJOIN, this.#options.random()), signal);
+    }
+  }
+
+  /** One connection, from its opening to its end. */
+  async #join(): Promise<{ error: NoodleError; wasRegistered: boolean }> {
+    const client = createClient(CoordinatorService, this.#options.address);
+    try {
+      await client.connect(this.#closing.signal);
+      const register = await this.#options.makeRegister();
+      const stream = await client.rpc.join();
+      this.#stream = stream;
+      const ended = new Promise<NoodleError>((resolve) => {
+        stream.listen({
+          onMessage: (message) => this.#take(message),
+          onEnd: () => resolve(new NoodleError("PEER_DEAD", `the coordinator ${client.address} ended the connection`)),
+          onError: resolve,
+        });
+      });
+      this.#send({ case: "register", value: register });
+      return { error: await ended, wasRegistered: this.#registered };
+    } catch (error) {
+      return { error: NoodleError.from(error), wasRegistered: this.#registered };
+    } finally {
+      clearInterval(this.#heartbeat);
+      this.#registered = false;
+      this.#stream = undefined;
+      client.close();
+    }
+  }
+
+  #take({ message }: CoordinatorMessage): void {
+    switch (message.case) {
+      case "registered":
+        this.#registered = true;
+        clearInterval(this.#heartbeat);
+        this.#heartbeat = setInterval(() => this.#beat(), message.value.heartbeatMs);
+        this.#options.onRegistered(message.value);
+        if (this.#lastReport !== undefined) this.#send({ case: "stage", value: this.#lastReport });
+        return;
+      case "assign":
+        return this.#options.onAssign(message.value);
+      case "retire":
+        return this.#options.onRetire(Number(message.value.epoch));
+      case "shutdown":
+        return this.#options.onShutdown(message.value.reason);
+      case "refused":
+        this.#closing.abort();
+        return this.#options.onRefused(fromErrorInfo(message.value));
+      case "heartbeatAck":
+      case undefined:
+        return;
+      default:
+        message satisfies never;
+    }
+  }
+
+  #beat(): void {
+    this.#seq += 1n;
+    this.#send({ case: "heartbeat", value: { ...this.#options.makeHeartbeat(), seq: this.#seq } });
+  }
+
+  #send(message: WorkerMessageInit): void {
+    try {
+      this.#stream?.send({ message });
+    } catch (error) {
+      // The stream has just broken: its listener hears of it, and what was said is said again after the rejoining.
+      if (!(error instanceof NoodleError)) throw error;
+    }
+  }
+}

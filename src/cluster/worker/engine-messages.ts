@@ -1,0 +1,46 @@
+import type { NoodleError } from "../../common/index.ts";
+import type { SamplingParams, StageConfig, StageInput } from "../../engine/index.ts";
+
+/** Which implementation of `Stage` a thread runs. `fake` needs no library: its stage file is JSON. */
+export type EngineKind = "llama" | "fake";
+
+/** Which library a thread loads; one for each process. */
+export interface EngineChoice {
+  readonly kind: EngineKind;
+  /** CPU variant that the plan pins; absent = the best one of this machine. */
+  readonly variant?: string;
+  /** Engine directory that the user named; absent = an installed package. */
+  readonly directory?: string;
+}
+
+export interface ForwardRequest {
+  readonly input: StageInput;
+  readonly wantLogits: boolean;
+  /** Positions to drop first, by slot. */
+  readonly truncations: readonly { readonly slot: number; readonly position: number }[];
+}
+
+/** What the engine thread is asked; answers come in the order of the questions. */
+export type EngineCall =
+  | { readonly type: "start"; readonly choice: EngineChoice }
+  | { readonly type: "load"; readonly config: StageConfig }
+  | { readonly type: "probe" }
+  | { readonly type: "openSlot"; readonly slot: number; readonly sampling: SamplingParams }
+  | { readonly type: "closeSlot"; readonly slot: number }
+  | { readonly type: "truncate"; readonly slot: number; readonly position: number }
+  | ({ readonly type: "forward" } & ForwardRequest)
+  | { readonly type: "readKv"; readonly slot: number }
+  | { readonly type: "canary" }
+  | { readonly type: "close" };
+
+export interface EngineRequest {
+  readonly id: number;
+  readonly call: EngineCall;
+}
+
+/** `NoodleError.toJSON` of what was thrown. */
+export type ErrorJson = ReturnType<NoodleError["toJSON"]>;
+
+export type EngineReply =
+  | { readonly id: number; readonly ok: true; readonly value: unknown }
+  | { readonly id: number; readonly ok: false; readonly error: ErrorJson };

@@ -1,0 +1,2 @@
+export { ERROR_CODES, type ErrorCode, type ErrorCodeRow } from "./error-codes.ts";
+export { must, NoodleError, type NoodleErrorOptions } from "./errors.ts";

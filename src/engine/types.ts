@@ -1,0 +1,145 @@
+/**
+ * What a stage engine is, apart from how it computes. The cluster's code takes these interfaces only; `LlamaStage`
+ * (libllama) and `FakeStage` (deterministic arithmetic, no library) implement them.
+ */
+
+/** How the last stage chooses a token. Greedy when `temperature` is 0. */
+export interface SamplingParams {
+  /** 0 = greedy. @default 0 */
+  readonly temperature: number;
+  /** 0 = off. @default 40 when sampling */
+  readonly topK: number;
+  /** 1 = off. */
+  readonly topP: number;
+  /** 0 = off. */
+  readonly minP: number;
+  /** 1 = off. Looks back over the last 64 tokens, prompt included. */
+  readonly repeatPenalty: number;
+  /** The choice at a position is a pure function of (seed, position, history). */
+  readonly seed: number;
+}
+
+export const GREEDY: SamplingParams = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };
+
+/** Which rows of a run are outputs: rows whose logits are wanted. */
+export type RunOutput = "none" | "last" | "all";
+
+/** Consecutive rows of one sequence inside a micro-batch. */
+export interface RowRun {
+  /** KV sequence, 0 .. parallel-1; the same slot on every stage. */
+  readonly slot: number;
+  /** Absolute position of the run's first row. Must equal the stage's `nextPosition(slot)`. */
+  readonly position: number;
+  readonly rows: number;
+  readonly output: RunOutput;
+}
+
+export interface StageInput {
+  readonly runs: readonly RowRun[];
+  /** i32[rows], the token ids of all runs, in order. Every stage gets them (the last one keeps the penalty history). */
+  readonly tokens: Int32Array;
+  /**
+   * f32[hiddenRows, nEmbd], row-major, or null for the stage that holds unit 0. `hiddenRows` is the number of rows,
+   * except behind the last block, where only output rows travel (possibly none). Borrowed until `forward` returns.
+   */
+  readonly hidden: Float32Array | null;
+}
+
+export interface SampledToken {
+  /** Index into `StageInput.runs`. */
+  readonly run: number;
+  readonly tokenId: number;
+  /** f32[nVocab] of the run's last row, a copy; only when `StageForwardOptions.wantLogits`. */
+  readonly logits: Float32Array | null;
+}
+
+export interface StageOutput {
+  /** f32[hiddenRows, nEmbd], a copy owned by the caller; null for the stage that holds the head. */
+  readonly hidden: Float32Array | null;
+  /** One entry for each run with an output row; empty for stages without the head. */
+  readonly sampled: readonly SampledToken[];
+  /** Time inside the engine for this call. */
+  readonly computeNs: number;
+}
+
+export interface StageForwardOptions {
+  readonly wantLogits?: boolean;
+}
+
+/** Half-open range of units. */
+export interface UnitRange {
+  readonly first: number;
+  readonly end: number;
+}
+
+export interface StageConfig {
+  /** A stage GGUF as `noodle cut` writes it, or the whole model when `units` covers all of it. */
+  readonly stageFile: string;
+  /** Tokens of context for each sequence. */
+  readonly contextTokens: number;
+  /** Number of sequences (KV slots). */
+  readonly parallel: number;
+  readonly threads: number;
+  /** Largest number of rows in one `forward`. @default 512 */
+  readonly maxRows?: number;
+}
+
+/** One layer's KV bytes of one sequence, in the order of the cut. */
+export interface KvLayer {
+  /** Block index in the undivided model, 0-based (unit - 1). */
+  readonly block: number;
+  readonly kBytes: Uint8Array;
+  readonly vBytes: Uint8Array;
+}
+
+export interface StageInfo {
+  readonly units: UnitRange;
+  /** Number of units of the undivided model. */
+  readonly unitCount: number;
+  readonly architecture: string;
+  readonly nEmbd: number;
+  /** 0 for a stage without vocabulary. */
+  readonly nVocab: number;
+  readonly hasEmbedding: boolean;
+  readonly hasHead: boolean;
+  /** True when the stage's last block is the model's last: then only output rows leave it. */
+  readonly endsBlocks: boolean;
+  readonly weightsBytes: number;
+  readonly kvBytes: number;
+  readonly computeBufferBytes: number;
+  readonly threads: number;
+  readonly contextTokens: number;
+  readonly parallel: number;
+  readonly maxRows: number;
+  readonly engine: EngineIdentity;
+}
+
+export interface EngineIdentity {
+  /** Version string of libllama plus the engine package's version. */
+  readonly build: string;
+  /** CPU variant that was loaded, for example `zen4`. */
+  readonly variant: string;
+}
+
+/** Synchronous: call it on a thread whose blocking harms nobody. All methods throw NoodleError. */
+export interface Stage {
+  readonly info: StageInfo;
+  /** Makes `slot` an empty sequence with this sampler. @throws SESSION_LIMIT when the slot does not exist */
+  openSlot(slot: number, sampling: SamplingParams): void;
+  /** Frees the slot's KV cells. Closing a closed slot is safe. */
+  closeSlot(slot: number): void;
+  /** Position that the next run of this slot must start at. */
+  nextPosition(slot: number): number;
+  /** Drops positions >= `position`, sampler history included. */
+  truncate(slot: number, position: number): void;
+  /**
+   * @throws CONTEXT_EXCEEDED, STEP_OUT_OF_ORDER before anything changed; NON_FINITE when the output holds NaN or Inf
+   * (the slots are truncated to where they were); ENGINE_FAILED likewise.
+   */
+  forward(input: StageInput, options?: StageForwardOptions): StageOutput;
+  /** KV bytes of positions 0 .. nextPosition-1, each layer of this stage. */
+  readKv(slot: number): readonly KvLayer[];
+  /** SHA-256 (hex) of the output for a fixed input: equal for equal units, build, variant and threads. */
+  canary(): string;
+  close(): void;
+}

@@ -1,0 +1,12 @@
+export { FLOW_CONTROL_WINDOW_BYTES } from "./channel-options.ts";
+export {
+  type ClientOptions,
+  createClient,
+  type Rpc,
+  type ServiceClient,
+  type StreamOptions,
+  type UnaryOptions,
+} from "./client.ts";
+export { bindService, type CallContext, type Handlers, type ServiceBinding } from "./handlers.ts";
+export { createServer, type NoodleServer, type ServerOptions } from "./server.ts";
+export type { BidiStream, StreamListener } from "./stream.ts";
