@@ -25,7 +25,11 @@ export function parseThreads(text: string): number {
 export function addClusterOptions(command: Command): Command {
   return command
     .option("--split <split>", "stages as 0:6,6:10,10:14 (default: by bytes, embedding and head counted)")
-    .option("--threads <n>", "threads of each stage (default: one for each core)", parseThreads)
+    .option(
+      "--threads <n>",
+      "threads of each stage (default: one for each core; local workers share the cores)",
+      parseThreads,
+    )
     .option("--context <tokens>", "context of each session (default: 4096, or the model's if shorter)", (text) =>
       parseInteger(text, "--context", 2, 1 << 24),
     )

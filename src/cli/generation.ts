@@ -21,7 +21,10 @@ export interface Generation {
 }
 
 /** Reads a generation to its end; text goes on as it comes. */
-export async function collectGeneration(events: AsyncIterable<GenerateEvent>, onText: (text: string) => void): Promise<Generation> {
+export async function collectGeneration(
+  events: AsyncIterable<GenerateEvent>,
+  onText: (text: string) => void,
+): Promise<Generation> {
   let promptTokenIds: readonly number[] = [];
   const tokenIds: number[] = [];
   const logits: Float32Array[] = [];

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { LocalCluster } from "../cluster/local/index.ts";
 import { type FileLock, tryLock } from "../cluster/stage-files/index.ts";
 import { NoodleError } from "../common/index.ts";
-import { Tokenizer } from "../engine/index.ts";
+import { defaultThreads, Tokenizer } from "../engine/index.ts";
 import type { ClusterOptions } from "./cluster-options.ts";
 import type { CommandContext } from "./command.ts";
 import { resolveDataDirectory } from "./directories.ts";
@@ -27,6 +27,8 @@ export interface LocalClusterRequest {
   readonly workers: number;
   /** @default any free one */
   readonly grpcPort?: number;
+  /** Looks at the request before anything is started. */
+  readonly check?: (tokenizer: Tokenizer) => void;
 }
 
 /** Context of a session: what is asked for, otherwise 4096 or the model's if that is shorter. */
@@ -38,19 +40,28 @@ export function chooseParallel(wanted: number | undefined): number {
   return wanted ?? DEFAULT_PARALLEL;
 }
 
+/** Workers on one machine share its cores: threads that wait for each other would only be in the way. */
+export function chooseLocalThreads(wanted: number | undefined, workers: number): number {
+  return wanted ?? Math.max(1, Math.floor(defaultThreads() / workers));
+}
+
 /**
  * Starts a coordinator in this process and worker processes around it, runs `use`, and ends all of them, however `use`
  * ends. The engine must be prepared.
  */
-export async function withLocalCluster<T>(request: LocalClusterRequest, use: (cluster: LocalCluster) => Promise<T>): Promise<T> {
+export async function withLocalCluster<T>(
+  request: LocalClusterRequest,
+  use: (cluster: LocalCluster) => Promise<T>,
+): Promise<T> {
   const { context, model, options, threads, workers, grpcPort } = request;
   const { out, host, signal } = context;
   const { split, context: contextTokens, unverified } = options;
   const entry = join(PACKAGE_ROOT, "dist", "cli", "main.js");
   if (!existsSync(entry)) throw new NoodleError("ILLEGAL_STATE", `${entry} is not there: run \`npm run build\``);
-  if (unverified === true) await verifyUnverifiedModel(context, model, split, workers, threads);
   using directory = claimClusterDirectory(resolveDataDirectory(host.env, options.data));
   using tokenizer = Tokenizer.open(model);
+  request.check?.(tokenizer);
+  if (unverified === true) await verifyUnverifiedModel(context, model, split, workers, threads);
   out.progress.phase(`starting a coordinator and ${workers} worker${workers === 1 ? "" : "s"} on this machine`);
   const cluster = await LocalCluster.start(
     {

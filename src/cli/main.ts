@@ -12,7 +12,7 @@ function wrapStream(stream: NodeJS.WriteStream): Sink {
     if (error.code === "EPIPE") process.exit(0);
     throw error;
   });
-  return { isTty: stream.isTTY === true, write: (text) => void stream.write(text) };
+  return { isTty: stream.isTTY, write: (text) => void stream.write(text) };
 }
 
 function flush(stream: NodeJS.WriteStream): Promise<void> {

@@ -16,7 +16,19 @@ import type { CliHost } from "./host.ts";
 import { Output } from "./output.ts";
 import { PACKAGE_VERSION } from "./package.ts";
 
-const COMMANDS: readonly AddCommand[] = [addDemo, addGenerate, addUp, addCoordinator, addWorker, addStatus, addInspect, addCut, addDummy, addQuantize, addDoctor];
+const COMMANDS: readonly AddCommand[] = [
+  addDemo,
+  addGenerate,
+  addUp,
+  addCoordinator,
+  addWorker,
+  addStatus,
+  addInspect,
+  addCut,
+  addDummy,
+  addQuantize,
+  addDoctor,
+];
 
 /** The whole command tree, bound to `host`. */
 export function buildProgram(host: CliHost): Command {

@@ -18,10 +18,13 @@ export interface UndividedRequest {
 }
 
 /** Generates with the whole model in this process: no workers, no network. */
-export async function generateUndivided(request: UndividedRequest, onText: (text: string) => void, signal: AbortSignal): Promise<Generation> {
+export async function generateUndivided(
+  request: UndividedRequest,
+  onText: (text: string) => void,
+  signal: AbortSignal,
+): Promise<Generation> {
   using tokenizer = Tokenizer.open(request.modelPath);
-  const promptTokenIds = [...tokenizer.tokenize(request.prompt)];
-  checkPrompt(promptTokenIds.length, request.contextTokens);
+  const promptTokenIds = tokenizePrompt(tokenizer, request.prompt, request.contextTokens);
   const maxTokens = Math.min(request.maxTokens, request.contextTokens - promptTokenIds.length);
   const stepRows = planSteps(promptTokenIds.length, request.prefillRows, maxTokens);
   const decoder = new TextDecoder("utf-8", { ignoreBOM: true });
@@ -68,14 +71,16 @@ export async function generateUndivided(request: UndividedRequest, onText: (text
 }
 
 /** @throws NoodleError `PROMPT_EMPTY`, `CONTEXT_EXCEEDED` */
-function checkPrompt(promptTokens: number, contextTokens: number): void {
-  if (promptTokens === 0) throw new NoodleError("PROMPT_EMPTY", "the prompt has no tokens");
-  if (promptTokens >= contextTokens) {
+export function tokenizePrompt(tokenizer: Tokenizer, prompt: string, contextTokens: number): readonly number[] {
+  const ids = prompt === "" ? [] : [...tokenizer.tokenize(prompt)];
+  if (ids.length === 0) throw new NoodleError("PROMPT_EMPTY", "the prompt has no tokens");
+  if (ids.length >= contextTokens) {
     throw new NoodleError(
       "CONTEXT_EXCEEDED",
-      `the prompt has ${promptTokens} tokens, the limit is ${contextTokens - 1}: one less than the context of ${contextTokens} tokens (--context)`,
+      `the prompt has ${ids.length} tokens, the limit is ${contextTokens - 1}: one less than the context of ${contextTokens} tokens (--context)`,
     );
   }
+  return ids;
 }
 
 /** The prompt in full steps and a rest, then single rows: as the coordinator schedules one session alone. */

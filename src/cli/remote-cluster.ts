@@ -3,7 +3,13 @@ import type { GenerateEvent, GenerateRequest, StatusDocument } from "../cluster/
 import { must, NoodleError } from "../common/index.ts";
 import type { SamplingParams } from "../engine/index.ts";
 import { createClient, type ServiceClient } from "../net/index.ts";
-import { CoordinatorService, type GenerateDone, type GenerateEvent as GenerateMessage, readSessionId, SamplingSchema } from "../protocol/index.ts";
+import {
+  CoordinatorService,
+  type GenerateDone,
+  type GenerateEvent as GenerateMessage,
+  readSessionId,
+  SamplingSchema,
+} from "../protocol/index.ts";
 
 const STATUS_TIMEOUT_MS = 5000;
 
@@ -20,13 +26,22 @@ export class RemoteCluster {
   async status(signal: AbortSignal): Promise<StatusDocument> {
     const { json } = await this.#client.rpc.status({}, { timeoutMs: STATUS_TIMEOUT_MS, signal });
     const document: unknown = JSON.parse(json);
-    if (!isStatus(document)) throw new NoodleError("PROTOCOL_MISMATCH", `${this.#client.address} answered with no noodle.status.v1`);
+    if (!isStatus(document))
+      throw new NoodleError("PROTOCOL_MISMATCH", `${this.#client.address} answered with no noodle.status.v1`);
     return document;
   }
 
   /** As `Coordinator.generate`; also PEER_UNREACHABLE. */
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
-    const { prompt, maxTokens, sampling, ignoreEos = false, wantLogits = false, wantKvHashes = false, prefillRows = 0 } = request;
+    const {
+      prompt,
+      maxTokens,
+      sampling,
+      ignoreEos = false,
+      wantLogits = false,
+      wantKvHashes = false,
+      prefillRows = 0,
+    } = request;
     const messages = this.#client.rpc.generate(
       {
         ...(typeof prompt === "string" ? { prompt } : { promptTokenIds: [...prompt] }),
@@ -58,7 +73,11 @@ function writeSampling(sampling: SamplingParams) {
 function readEvent({ message: event }: GenerateMessage): GenerateEvent {
   switch (event.case) {
     case "started":
-      return { type: "started", sessionId: readSessionId(event.value.sessionId), promptTokenIds: event.value.promptTokenIds };
+      return {
+        type: "started",
+        sessionId: readSessionId(event.value.sessionId),
+        promptTokenIds: event.value.promptTokenIds,
+      };
     case "token": {
       const { index, tokenId, text, logits } = event.value;
       return { type: "token", index, tokenId, text, logits: readLogits(logits) };
@@ -109,7 +128,10 @@ export function readClusterThreads(status: StatusDocument): number {
   const holders = status.nodes.filter((node) => node.units !== null);
   const threads = new Set(holders.map((node) => Number(node.capabilities["threads"])));
   if (threads.size !== 1) {
-    throw new NoodleError("USAGE", `--verify needs workers with one number of threads, these have ${[...threads].join(", ")} (--threads)`);
+    throw new NoodleError(
+      "USAGE",
+      `--verify needs workers with one number of threads, these have ${[...threads].join(", ")} (--threads)`,
+    );
   }
   return must([...threads][0], "number of threads");
 }

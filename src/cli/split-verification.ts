@@ -4,7 +4,17 @@ import { join } from "node:path";
 import { NoodleError } from "../common/index.ts";
 import { compareRuns, GREEDY, hashKv, openStage, type PipelineRun, type Stage, StageChain } from "../engine/index.ts";
 import { type GgufFile, openGguf } from "../gguf/index.ts";
-import { describeModel, formatSplit, hashModel, type ModelHashes, parseSplit, sourceFromFile, type Split, splitByBytes, writeStage } from "../model/index.ts";
+import {
+  describeModel,
+  formatSplit,
+  hashModel,
+  type ModelHashes,
+  parseSplit,
+  sourceFromFile,
+  type Split,
+  splitByBytes,
+  writeStage,
+} from "../model/index.ts";
 import type { CommandContext } from "./command.ts";
 
 /** Rows of each step: on both sides of 64 rows, of the groups that kernels take, and single rows as in decoding. */
@@ -18,7 +28,13 @@ const MAX_ROWS = 64;
  *
  * @throws NoodleError `VERIFY_FAILED`, `INTERRUPTED`
  */
-export async function verifySplit(file: GgufFile, hashes: ModelHashes, split: Split, threads: number, signal: AbortSignal): Promise<void> {
+export async function verifySplit(
+  file: GgufFile,
+  hashes: ModelHashes,
+  split: Split,
+  threads: number,
+  signal: AbortSignal,
+): Promise<void> {
   const folder = await mkdtemp(join(tmpdir(), "noodle-verify-"));
   try {
     const paths = split.map((_, index) => join(folder, `stage-${index}.gguf`));
@@ -33,14 +49,20 @@ export async function verifySplit(file: GgufFile, hashes: ModelHashes, split: Sp
     const divided = await runSteps(new StageChain(stages), signal);
     const { identicalLogits, identicalKv, identicalTokens, firstDifference } = compareRuns(divided, undivided);
     if (identicalLogits && identicalKv && identicalTokens) return;
-    throw new NoodleError("VERIFY_FAILED", `the split ${formatSplit(split)} is not exact for this model: ${firstDifference ?? "unknown"}`);
+    throw new NoodleError(
+      "VERIFY_FAILED",
+      `the split ${formatSplit(split)} is not exact for this model: ${firstDifference ?? "unknown"}`,
+    );
   } finally {
     await rm(folder, { recursive: true, force: true });
   }
 }
 
 /** Feeds fixed tokens step by step; closes what it was given. */
-async function runSteps(runner: Pick<Stage, "openSlot" | "forward" | "readKv" | "close">, signal: AbortSignal): Promise<PipelineRun> {
+async function runSteps(
+  runner: Pick<Stage, "openSlot" | "forward" | "readKv" | "close">,
+  signal: AbortSignal,
+): Promise<PipelineRun> {
   try {
     runner.openSlot(0, GREEDY);
     const tokenIds: number[] = [];
@@ -50,7 +72,10 @@ async function runSteps(runner: Pick<Stage, "openSlot" | "forward" | "readKv" | 
     for (const rows of STEP_ROWS) {
       signal.throwIfAborted();
       const run = { slot: 0, position, rows, output: "last" as const };
-      const { sampled } = runner.forward({ runs: [run], tokens: tokens.subarray(position, position + rows), hidden: null }, { wantLogits: true });
+      const { sampled } = runner.forward(
+        { runs: [run], tokens: tokens.subarray(position, position + rows), hidden: null },
+        { wantLogits: true },
+      );
       for (const token of sampled) {
         tokenIds.push(token.tokenId);
         if (token.logits !== null) logits.push(token.logits);

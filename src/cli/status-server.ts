@@ -1,42 +1,48 @@
-import { createServer, type Server, type ServerResponse } from "node:http";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { StatusDocument } from "../cluster/coordinator/index.ts";
 import { NoodleError } from "../common/index.ts";
 
-/** The cluster's state over HTTP: `GET /v1/status` (noodle.status.v1) and `GET /health` (200 when ready, otherwise 503). */
+/**
+ * The cluster's state over HTTP: `GET /v1/status` (noodle.status.v1) and `GET /health` (200 when ready, otherwise 503).
+ * It listens before there is a cluster, so that a port that is taken is known before weights are read.
+ */
 export class StatusServer {
   readonly #server: Server;
   readonly #host: string;
+  #readStatus: () => StatusDocument | undefined = () => undefined;
 
-  private constructor(server: Server, host: string) {
-    this.#server = server;
+  private constructor(host: string) {
     this.#host = host;
+    this.#server = createServer((request, response) => this.#answer(request, response));
   }
 
-  /**
-   * @param port 0 = any free one
-   * @param readStatus undefined while the coordinator is being started
-   * @throws NoodleError `PORT_IN_USE`
-   */
-  static async start(host: string, port: number, readStatus: () => StatusDocument | undefined): Promise<StatusServer> {
-    const server = createServer((request, response) => {
-      const path = (request.url ?? "/").split("?")[0];
-      if (request.method !== "GET" && request.method !== "HEAD") send(response, 405, { error: "only GET" });
-      else if (path !== "/v1/status" && path !== "/health") send(response, 404, { error: "not found", paths: ["/health", "/v1/status"] });
-      else {
-        const status = readStatus();
-        const health = status?.health ?? { status: "waiting", reason: "the coordinator is being started", error: null };
-        if (path === "/v1/status" && status !== undefined) send(response, 200, status);
-        else send(response, health.status === "ready" ? 200 : 503, health);
-      }
-    });
+  /** @param port 0 = any free one. @throws NoodleError `PORT_IN_USE`, `USAGE` for an address that is not this machine's */
+  static async start(host: string, port: number): Promise<StatusServer> {
+    const status = new StatusServer(host);
     await new Promise<void>((resolve, reject) => {
-      server.once("error", (error: NodeJS.ErrnoException) => {
-        const text = error.code === "EADDRINUSE" ? `HTTP port ${port} on ${host} is in use (--port)` : error.message;
-        reject(new NoodleError(error.code === "EADDRINUSE" ? "PORT_IN_USE" : "USAGE", text, { cause: error }));
+      status.#server.once("error", (error: NodeJS.ErrnoException) => {
+        const isTaken = error.code === "EADDRINUSE";
+        const text = isTaken ? `HTTP port ${port} on ${host} is in use (--port)` : error.message;
+        reject(new NoodleError(isTaken ? "PORT_IN_USE" : "USAGE", text, { cause: error }));
       });
-      server.listen(port, host, resolve);
+      status.#server.listen(port, host, resolve);
     });
-    return new StatusServer(server, host);
+    return status;
+  }
+
+  /** From now on the status is that of a cluster. */
+  show(readStatus: () => StatusDocument): void {
+    this.#readStatus = readStatus;
+  }
+
+  #answer(request: IncomingMessage, response: ServerResponse): void {
+    const path = (request.url ?? "/").split("?")[0];
+    const status = this.#readStatus();
+    const health = status?.health ?? { status: "waiting", reason: "the coordinator is being started", error: null };
+    if (request.method !== "GET" && request.method !== "HEAD") send(response, 405, { error: "only GET" });
+    else if (path === "/v1/status" && status !== undefined) send(response, 200, status);
+    else if (path === "/v1/status" || path === "/health") send(response, health.status === "ready" ? 200 : 503, health);
+    else send(response, 404, { error: "not found", paths: ["/health", "/v1/status"] });
   }
 
   /** host:port */

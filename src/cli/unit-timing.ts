@@ -35,7 +35,10 @@ export async function timeUnits(
   try {
     for (let unit = 0; unit < unitCount; unit++) {
       const stageFile = join(folder, `unit-${unit}.gguf`);
-      await writeStage(sourceFromFile(file), file.header, { first: unit, end: unit + 1 }, stageFile, { hashes, signal });
+      await writeStage(sourceFromFile(file), file.header, { first: unit, end: unit + 1 }, stageFile, {
+        hashes,
+        signal,
+      });
       stages.push(await openStage({ stageFile, contextTokens: 256, parallel: 1, threads, maxRows: PREFILL_ROWS }));
       onProgress((unit + 1) / unitCount);
     }

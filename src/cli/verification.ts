@@ -1,5 +1,12 @@
 import { NoodleError } from "../common/index.ts";
-import { type ReferenceRun, runReference, type SamplingParams, Tokenizer, compareRuns, type Verification } from "../engine/index.ts";
+import {
+  type ReferenceRun,
+  runReference,
+  type SamplingParams,
+  Tokenizer,
+  compareRuns,
+  type Verification,
+} from "../engine/index.ts";
 import type { Generation } from "./generation.ts";
 
 /** How the pipeline ran: the reference repeats it. */
@@ -19,7 +26,11 @@ export interface VerifiedRun {
 }
 
 /** Runs the undivided model over the generation's own schedule and compares bit for bit. */
-export async function verifyGeneration(generation: Generation, conditions: RunConditions, signal: AbortSignal): Promise<VerifiedRun> {
+export async function verifyGeneration(
+  generation: Generation,
+  conditions: RunConditions,
+  signal: AbortSignal,
+): Promise<VerifiedRun> {
   using tokenizer = Tokenizer.open(conditions.modelPath);
   const reference = await runReference({
     ...conditions,
@@ -29,7 +40,10 @@ export async function verifyGeneration(generation: Generation, conditions: RunCo
     signal,
   });
   const kv = generation.kv.map((layer) => ({ block: layer.block, k: toHex(layer.kSha256), v: toHex(layer.vSha256) }));
-  return { reference, verification: compareRuns({ tokenIds: generation.tokenIds, logits: generation.logits, kv }, reference) };
+  return {
+    reference,
+    verification: compareRuns({ tokenIds: generation.tokenIds, logits: generation.logits, kv }, reference),
+  };
 }
 
 /** The `verify` part of `noodle.generate.v1`. */
@@ -46,9 +60,13 @@ export function writeVerification(verification: Verification): Readonly<Record<s
 /** @throws NoodleError `VERIFY_FAILED` unless everything is identical */
 export function requireIdentical(verification: Verification): void {
   if (verification.identicalTokens && verification.identicalLogits && verification.identicalKv) return;
-  throw new NoodleError("VERIFY_FAILED", `not identical to the undivided engine: ${verification.firstDifference ?? "unknown"}`, {
-    details: writeVerification(verification),
-  });
+  throw new NoodleError(
+    "VERIFY_FAILED",
+    `not identical to the undivided engine: ${verification.firstDifference ?? "unknown"}`,
+    {
+      details: writeVerification(verification),
+    },
+  );
 }
 
 function toHex(bytes: Uint8Array): string {

@@ -18,7 +18,8 @@ export function reportReadiness(out: Output): (progress: ReadyProgress) => void 
       out.progress.phase(state);
     }
     const { bytesDone, bytesTotal } = progress;
-    if (bytesTotal > 0) out.progress.update(bytesDone / bytesTotal, `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`);
+    if (bytesTotal > 0)
+      out.progress.update(bytesDone / bytesTotal, `${formatBytes(bytesDone)} of ${formatBytes(bytesTotal)}`);
   };
 }
 

@@ -7,7 +7,13 @@ const LAYERS = 3;
 const CONFIG: StageConfig = { stageFile: "", contextTokens: 32, parallel: 2, threads: 1 };
 
 function build(first: number, end: number, faults?: FakeModel["faults"]): FakeStage {
-  const model = { units: { first, end }, layers: LAYERS, nEmbd: 6, nVocab: 40, ...(faults === undefined ? {} : { faults }) };
+  const model = {
+    units: { first, end },
+    layers: LAYERS,
+    nEmbd: 6,
+    nVocab: 40,
+    ...(faults === undefined ? {} : { faults }),
+  };
   const stage = new FakeStage(model, CONFIG);
   stage.openSlot(0, GREEDY);
   stage.openSlot(1, GREEDY);
@@ -73,7 +79,11 @@ describe("FakeStage", () => {
     const stage = build(0, LAYERS + 2);
     const step = (position: number, ...tokens: number[]): Float32Array | null | undefined =>
       stage.forward(
-        { runs: [{ slot: 0, position, rows: tokens.length, output: "last" }], tokens: Int32Array.from(tokens), hidden: null },
+        {
+          runs: [{ slot: 0, position, rows: tokens.length, output: "last" }],
+          tokens: Int32Array.from(tokens),
+          hidden: null,
+        },
         { wantLogits: true },
       ).sampled[0]?.logits;
     step(0, 1, 2);
@@ -89,7 +99,11 @@ describe("FakeStage", () => {
   it("refuses a wrong position and a full context and leaves its state as it was", () => {
     const stage = build(0, LAYERS + 2);
     const forward = (position: number, rows: number): unknown =>
-      stage.forward({ runs: [{ slot: 0, position, rows, output: "none" }], tokens: new Int32Array(rows), hidden: null });
+      stage.forward({
+        runs: [{ slot: 0, position, rows, output: "none" }],
+        tokens: new Int32Array(rows),
+        hidden: null,
+      });
     expect(codeOf(() => forward(1, 1))).toBe("STEP_OUT_OF_ORDER");
     expect(codeOf(() => forward(0, 33))).toBe("CONTEXT_EXCEEDED");
     expect(codeOf(() => stage.openSlot(2, GREEDY))).toBe("SESSION_LIMIT");

@@ -169,7 +169,8 @@ export class FakeStage implements Stage {
   readKv(slot: number): readonly KvLayer[] {
     this.#alive();
     const state = this.#slot(slot);
-    const bytes = (list: readonly number[] | undefined): Uint8Array => new Uint8Array(Int32Array.from(list ?? []).buffer);
+    const bytes = (list: readonly number[] | undefined): Uint8Array =>
+      new Uint8Array(Int32Array.from(list ?? []).buffer);
     return this.#blocks.map((block, i) => ({ block, kBytes: bytes(state.keys[i]), vBytes: bytes(state.values[i]) }));
   }
 
@@ -234,7 +235,10 @@ export class FakeStage implements Stage {
       for (let i = 0; i < run.rows; i++) if (isOutputRow(run, i)) outputRows += 1;
     }
     if (input.tokens.length !== rows || rows > this.info.maxRows) {
-      throw new NoodleError("FRAME_INVALID", `${input.tokens.length} tokens, ${rows} rows, limit is ${this.info.maxRows}`);
+      throw new NoodleError(
+        "FRAME_INVALID",
+        `${input.tokens.length} tokens, ${rows} rows, limit is ${this.info.maxRows}`,
+      );
     }
     const hiddenRows = this.#comesAfterBlocks() ? outputRows : rows;
     if ((input.hidden === null) !== this.info.hasEmbedding) {
@@ -284,7 +288,10 @@ export class FakeStage implements Stage {
   #logits(hidden: Int32Array): Float32Array {
     let fold = 1;
     for (const value of hidden) fold = mix(fold, value);
-    return Float32Array.from({ length: this.#model.nVocab }, (_, id) => (mix(fold, id) & VALUE_MASK) / (VALUE_MASK + 1));
+    return Float32Array.from(
+      { length: this.#model.nVocab },
+      (_, id) => (mix(fold, id) & VALUE_MASK) / (VALUE_MASK + 1),
+    );
   }
 }
 
@@ -299,7 +306,8 @@ function choose(logits: Float32Array, state: FakeSlot, position: number): number
   let best = 0;
   let bestScore = Number.NEGATIVE_INFINITY;
   for (const [id, logit] of logits.entries()) {
-    const drawn = temperature === 0 ? 0 : ((mix(mix(seed, position), id) & VALUE_MASK) / (VALUE_MASK + 1)) * temperature;
+    const drawn =
+      temperature === 0 ? 0 : ((mix(mix(seed, position), id) & VALUE_MASK) / (VALUE_MASK + 1)) * temperature;
     const score = logit + drawn - (recent.has(id) ? 1 : 0);
     if (score > bestScore) {
       best = id;

@@ -1,6 +1,7 @@
 import { NoodleError } from "../common/index.ts";
 import type { CutSpec, PinnedBlockCount } from "./architectures/index.ts";
 import type { ModelFacts } from "./facts.ts";
+import { readSlidingLayers } from "./sliding.ts";
 import { findSupport } from "./support.ts";
 import { OUTPUT, OUTPUT_NORM, placeTensor } from "./tensor-place.ts";
 import { blocksOf, formatRange, type UnitRange } from "./units.ts";
@@ -48,9 +49,9 @@ export function findCutObstacle(facts: ModelFacts, cut: number): string | null {
   const support = findSupport(facts);
   if (support.level === "unsupported") return support.reason;
   const { spec } = support;
-  if (cut === facts.blockCount + 1) return findHeadObstacle(facts, spec);
   const reason = spec.illegalCut?.(facts, cut) ?? null;
   if (reason !== null || cut === 1) return reason;
+  if (cut === facts.blockCount + 1) return findHeadObstacle(facts, spec);
   if (spec.pinnedBlockCount?.count === facts.blockCount) {
     const { count, what } = spec.pinnedBlockCount;
     return `the engine tells the ${what} from the number of blocks being ${count}, so they must stay together`;
@@ -62,13 +63,32 @@ export function findCutObstacle(facts: ModelFacts, cut: number): string | null {
 export interface StageLimits {
   readonly blockCount: number;
   readonly pinnedBlockCount: PinnedBlockCount | null;
+  /** For each block whether it has a sliding window, where a stage with blocks must hold one that has; else null. */
+  readonly windowBlocks: readonly boolean[] | null;
+}
+
+/** What limits the stages of a model beyond its cuts. */
+export function readStageLimits(facts: ModelFacts): StageLimits {
+  const support = findSupport(facts);
+  const { blockCount } = facts;
+  if (support.level === "unsupported") return { blockCount, pinnedBlockCount: null, windowBlocks: null };
+  const { spec } = support;
+  return {
+    blockCount,
+    pinnedBlockCount: spec.pinnedBlockCount ?? null,
+    windowBlocks: spec.sliding?.required === true ? readSlidingLayers(facts, spec) : null,
+  };
 }
 
 /** Why a stage would change the result though both its cuts are legal, or null. */
 export function findStageObstacle(model: StageLimits, range: UnitRange): string | null {
   const blocks = blocksOf(range, model.blockCount);
   const heldBlocks = blocks.end - blocks.first;
-  if (heldBlocks === model.blockCount || heldBlocks !== model.pinnedBlockCount?.count) return null;
+  if (heldBlocks === 0 || heldBlocks === model.blockCount) return null;
+  if (model.windowBlocks !== null && !model.windowBlocks.slice(blocks.first, blocks.end).includes(true)) {
+    return "the engine refuses a stage in which no block has a sliding window";
+  }
+  if (heldBlocks !== model.pinnedBlockCount?.count) return null;
   return `the engine takes another ${model.pinnedBlockCount.what} for a stage of exactly ${heldBlocks} blocks`;
 }
 

@@ -1,6 +1,5 @@
 import { type GgufHeader, type GgufTensor, getArray, getNumber, getString } from "../gguf/index.ts";
-import type { PinnedBlockCount } from "./architectures/index.ts";
-import { type IllegalCut, listCuts } from "./cuts.ts";
+import { type CutTable, listCuts, readStageLimits, type StageLimits } from "./cuts.ts";
 import { type ModelFacts, readFacts, readLayerNumber } from "./facts.ts";
 import { nameFileType } from "./file-type.ts";
 import { findSupport } from "./support.ts";
@@ -33,7 +32,7 @@ export interface ModelUnit {
  * and head share is counted with the embedding, tensors that every block reads with the first block; `stageBytes`
  * counts the copies that stages need of them.
  */
-export interface ModelDescription {
+export interface ModelDescription extends CutTable, StageLimits {
   readonly architecture: string;
   /** null when the file gives none. */
   readonly name: string | null;
@@ -48,12 +47,7 @@ export interface ModelDescription {
   /** The token embedding is the output matrix too. */
   readonly tiedHead: boolean;
   readonly support: "verified" | "unverified" | "unsupported";
-  readonly blockCount: number;
   readonly units: readonly ModelUnit[];
-  readonly legalCuts: readonly number[];
-  readonly illegalCuts: readonly IllegalCut[];
-  /** Number of blocks that no stage but one of all blocks may hold, or null. */
-  readonly pinnedBlockCount: PinnedBlockCount | null;
   /** Matrix that the head shares with the embedding; 0 when it has its own. */
   readonly tiedBytes: number;
   /** Tensors that every stage with blocks needs a copy of. */
@@ -70,7 +64,6 @@ export function describeModel(header: GgufHeader, fileBytes: number): ModelDescr
   const units = listUnits(facts, header.tensors);
   const tokenEmbedding = facts.tensors.get(TOKEN_EMBEDDING);
   const tiedHead = tokenEmbedding !== undefined && !facts.tensors.has(OUTPUT);
-  const support = findSupport(facts);
   const shared = header.tensors.filter((tensor) => placeTensor(tensor.name).kind === "shared");
   return {
     architecture: facts.architecture,
@@ -82,11 +75,10 @@ export function describeModel(header: GgufHeader, fileBytes: number): ModelDescr
     vocabSize: readVocabSize(facts, tokenEmbedding),
     quantization: nameFileType(facts.metadata) ?? nameDominantType(header.tensors),
     tiedHead,
-    support: support.level,
-    blockCount: facts.blockCount,
+    support: findSupport(facts).level,
     units,
     ...listCuts(facts),
-    pinnedBlockCount: support.level === "unsupported" ? null : (support.spec.pinnedBlockCount ?? null),
+    ...readStageLimits(facts),
     tiedBytes: tiedHead ? (tokenEmbedding?.bytes ?? 0) : 0,
     sharedBytes: sum(shared, (tensor) => tensor.bytes),
   };

@@ -1,7 +1,7 @@
 import { NoodleError } from "../common/index.ts";
 import { type GgufHeader, type GgufMetadata, type GgufTensor, type GgufValue, tensorBytes } from "../gguf/index.ts";
 import type { CutSpec } from "./architectures/index.ts";
-import { checkStage, listCuts } from "./cuts.ts";
+import { checkStage, listCuts, readStageLimits } from "./cuts.ts";
 import { type ModelFacts, readFacts } from "./facts.ts";
 import { filledVector, idleZeros } from "./fill.ts";
 import { planHeadBlock } from "./head-block.ts";
@@ -36,11 +36,7 @@ export function planStage(header: GgufHeader, range: UnitRange, options: PlanSta
   checkRange(range, unitCount);
   if (range.first === 0 && range.end === unitCount) return planWhole(facts, range);
   const spec = requireSpec(facts, options.allowUnverified ?? false);
-  checkStage(range, {
-    ...listCuts(facts),
-    blockCount: facts.blockCount,
-    pinnedBlockCount: spec.pinnedBlockCount ?? null,
-  });
+  checkStage(range, { ...listCuts(facts), ...readStageLimits(facts) });
   const { metadata, tensors } = planParts(facts, spec, range);
   const embeddingScale = hasEmbedding(range) ? (spec.embeddingScale?.(facts) ?? null) : null;
   return finishRecipe(facts, range, metadata, tensors, embeddingScale);

@@ -45,7 +45,7 @@ export interface ServiceClient<S extends DescService> {
   readonly rpc: Rpc<S>;
   /** Connects now instead of at the first call. @throws PEER_UNREACHABLE */
   connect(signal?: AbortSignal): Promise<void>;
-  /** Ends the connection; calls that are still open fail. Closing twice is safe. */
+  /** Ends the connection; calls that are still open fail with INTERRUPTED. Closing twice is safe. */
   close(): void;
 }
 
@@ -188,7 +188,9 @@ class MethodCaller {
   }
 
   #toError(error: Error, signal: AbortSignal | undefined): NoodleError {
-    return signal?.aborted === true ? interrupted(this.#path) : fromServiceError(error, this.#connection.address);
+    // Also where this side has hung up itself: the peer is not to blame.
+    if (signal?.aborted === true || this.#connection.closed) return interrupted(this.#path);
+    return fromServiceError(error, this.#connection.address);
   }
 }
 

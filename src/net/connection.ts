@@ -39,6 +39,10 @@ export class Connection {
     this.#client = this.#create();
   }
 
+  get closed(): boolean {
+    return this.#closed;
+  }
+
   /** The library's client if it is connected at this moment. */
   get ready(): Client | null {
     if (this.#closed) throw new NoodleError("ILLEGAL_STATE", `the client of ${this.address} was closed`);

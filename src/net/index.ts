@@ -1,8 +1,6 @@
-export { FLOW_CONTROL_WINDOW_BYTES } from "./channel-options.ts";
 export {
   type ClientOptions,
   createClient,
-  type Rpc,
   type ServiceClient,
   type StreamOptions,
   type UnaryOptions,

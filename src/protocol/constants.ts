@@ -10,7 +10,7 @@ export const MESSAGE_CAP_BYTES = 4 * 1024 * 1024;
 /** Room beside the payload for the other fields of a message; transports accept cap plus slack. */
 export const MESSAGE_SLACK_BYTES = 64 * 1024;
 
-/** Largest frame that is ever assembled: 2,048 rows of 8,192 values. */
+/** Largest frame that is ever assembled: a little less than 2,048 rows of 8,192 values. */
 export const FRAME_MAX_BYTES = 64 * 1024 * 1024;
 
 export const DEFAULT_HTTP_PORT = 7420;

@@ -1,7 +1,6 @@
 export {
   DEFAULT_GRPC_PORT,
   DEFAULT_HTTP_PORT,
-  FRAME_MAX_BYTES,
   MESSAGE_CAP_BYTES,
   MESSAGE_SLACK_BYTES,
   PROTOCOL_VERSION,
@@ -11,7 +10,6 @@ export {
   ERROR_TRAILER,
   fromErrorInfo,
   fromGrpcFailure,
-  type GrpcFailure,
   toErrorInfo,
   toGrpcFailure,
 } from "./errors.ts";
@@ -20,7 +18,6 @@ export {
   countOutputRows,
   type Frame,
   type FrameExpectation,
-  type FrameOutput,
   type FrameRun,
   type FrameTrace,
 } from "./frame.ts";

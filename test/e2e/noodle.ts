@@ -26,6 +26,8 @@ export interface Running {
   processes(): readonly MarkedProcess[];
   /** Resolves once stdout or stderr holds the text. Rejects when the command ends before. */
   said(text: string | RegExp): Promise<void>;
+  /** Its stdout so far. */
+  stdout(): string;
 }
 
 const folder = mkdtempSync(join(tmpdir(), "noodle-e2e-"));
@@ -78,9 +80,11 @@ export function startNoodle(args: readonly string[], env: Readonly<Record<string
       };
       listeners.add(look);
       look();
-      void finished.then(({ code }) => reject(new Error(`ended with ${code} before it said ${String(text)}:\n${stdout}\n${stderr}`)));
+      void finished.then(({ code }) =>
+        reject(new Error(`ended with ${code} before it said ${String(text)}:\n${stdout}\n${stderr}`)),
+      );
     });
-  return { child, finished, processes: () => listMarkedProcesses(mark), said };
+  return { child, finished, processes: () => listMarkedProcesses(mark), said, stdout: () => stdout };
 }
 
 /** Runs the built command to its end. */

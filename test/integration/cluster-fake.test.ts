@@ -246,6 +246,20 @@ describe("membership", () => {
     expect(cluster.coordinator.status().health).toMatchObject({ status: "failed", error: { node: "small" } });
   });
 
+  it("gives a stage that failed to another worker, and takes it from the first", async () => {
+    const cluster = await startEmpty({ expect: 1 });
+    const small = await cluster.addWorker("small", { loadError: new NoodleError("MEMORY_INSUFFICIENT", "no room") });
+    expect(await codeOf(cluster.ready())).toBe("MEMORY_INSUFFICIENT");
+    await cluster.addWorker("big");
+    await until(() => cluster.coordinator.status().health.status === "ready", "second worker serves");
+    await until(() => small.retired.length > 0, "first worker told to let go");
+    expect(small.retired).toEqual(small.assignments.map((assign) => assign.epoch));
+    expect(cluster.coordinator.status().nodes.map((node) => [node.id, node.state])).toEqual([
+      ["small", "standby"],
+      ["big", "ready"],
+    ]);
+  });
+
   it("does not let a worker serve that computes something else than its predecessor", async () => {
     const cluster = await startCluster(1);
     await cluster.workers[0]?.kill();
@@ -383,6 +397,21 @@ describe("transfer", () => {
     }
     expect(got[0]?.equals(FAKE_MODEL_BYTES.subarray(5, 2_500_005))).toBe(true);
     expect(got[1]?.equals(FAKE_MODEL_BYTES.subarray(2_999_990))).toBe(true);
+  });
+
+  it("serves more readers than it reads for at once", async () => {
+    const cluster = await startEmpty({ expect: 1 });
+    const { sourceSha256 } = fakeModel().identity;
+    const ranges = [{ shard: 0, offset: 0n, length: 300_000n }];
+    const fetchAll = async (): Promise<number> => {
+      const client = createClient(TransferService, cluster.coordinator.address);
+      closers.push(async () => client.close());
+      let bytes = 0;
+      for await (const { data } of client.rpc.fetchRanges({ sourceSha256, ranges })) bytes += data.length;
+      return bytes;
+    };
+    const counts = await Promise.all(Array.from({ length: 20 }, fetchAll));
+    expect(counts.every((bytes) => bytes === 300_000)).toBe(true);
   });
 
   it("refuses ranges beyond the file and another model's bytes", async () => {

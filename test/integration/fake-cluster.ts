@@ -97,6 +97,7 @@ export interface FakeWorkerOptions {
 export class FakeWorker {
   readonly id: string;
   readonly assignments: Assign[] = [];
+  readonly retired: bigint[] = [];
   readonly refused: Promise<NoodleError>;
   readonly #options: FakeWorkerOptions;
   readonly #client: ServiceClient<typeof CoordinatorService>;
@@ -181,7 +182,7 @@ export class FakeWorker {
           this.assignments.push(message.value);
           void this.#load(message.value);
         }
-        if (message.case === "retire") void this.#host.retire(Number(message.value.epoch));
+        if (message.case === "retire") this.retired.push(message.value.epoch);
       },
       onEnd: () => undefined,
       onError: () => undefined,
@@ -271,7 +272,6 @@ function createInlineEngine(faults: FakeFaults | undefined): AsyncEngine {
     probe: async () => "",
     openSlot: async (slot, sampling) => loaded().openSlot(slot, sampling),
     closeSlot: async (slot) => stage?.closeSlot(slot),
-    truncate: async (slot, position) => loaded().truncate(slot, position),
     forward: async ({ input, truncations, wantLogits }) => {
       for (const { slot, position } of truncations) loaded().truncate(slot, position);
       return loaded().forward(input, { wantLogits });
@@ -307,6 +307,9 @@ export class FakeCluster {
       parallel: 4,
       prefillRows: 8,
       ...options,
+    }).catch(async (error: unknown) => {
+      await rm(dataDir, { recursive: true, force: true });
+      throw error;
     });
     return new FakeCluster(coordinator, dataDir);
   }

@@ -27,13 +27,20 @@ export function addCoordinator(program: Command, host: CliHost): void {
   const command = defineCommand(program, {
     usage: "coordinator <model>",
     summary: "run a cluster's coordinator: it waits for workers, gives out stages and runs sessions",
-    examples: ["noodle coordinator model.gguf --expect 3", "noodle coordinator model.gguf --expect 2 --host 0.0.0.0 --split 0:9,9:18"],
-  }).option("--expect <k>", "workers that the cluster starts with (default: the stages of --split)", (text) => parseWorkers(text, "--expect"));
+    examples: [
+      "noodle coordinator model.gguf --expect 3",
+      "noodle coordinator model.gguf --expect 2 --host 0.0.0.0 --split 0:9,9:18",
+    ],
+  }).option("--expect <k>", "workers that the cluster starts with (default: the stages of --split)", (text) =>
+    parseWorkers(text, "--expect"),
+  );
   addClusterOptions(command)
     .option("--host <address>", "address to listen on", LOOPBACK)
     .option("--port <port>", "HTTP port of status and health", (text) => parsePort(text, "--port"), DEFAULT_HTTP_PORT)
     .option("--grpc-port <port>", "gRPC port", (text) => parsePort(text, "--grpc-port"), DEFAULT_GRPC_PORT)
-    .action((model: string, options: CoordinatorCommandOptions) => coordinate(openContext(host, options), model, options));
+    .action((model: string, options: CoordinatorCommandOptions) =>
+      coordinate(openContext(host, options), model, options),
+    );
 }
 
 async function coordinate(context: CommandContext, model: string, options: CoordinatorCommandOptions): Promise<void> {
@@ -41,11 +48,10 @@ async function coordinate(context: CommandContext, model: string, options: Coord
   const expect = options.expect ?? options.split?.split(",").length;
   if (expect === undefined) throw new NoodleError("USAGE", "give --expect, the number of workers, or --split");
   await (await openGguf(model)).close();
-  let running: Coordinator | undefined;
-  // A port that is taken should be known before the model is hashed.
-  await using http = await StatusServer.start(options.host, options.port, () => running?.status());
+  await using http = await StatusServer.start(options.host, options.port);
   prepareEngine(host.env);
-  if (options.unverified === true) await verifyUnverifiedModel(context, model, options.split, expect, options.threads ?? defaultThreads());
+  if (options.unverified === true)
+    await verifyUnverifiedModel(context, model, options.split, expect, options.threads ?? defaultThreads());
   using tokenizer = Tokenizer.open(model);
   const { split, threads, parallel, unverified } = options;
   await using coordinator = await Coordinator.start({
@@ -62,7 +68,7 @@ async function coordinate(context: CommandContext, model: string, options: Coord
     ...(parallel === undefined ? {} : { parallel }),
     ...(unverified === undefined ? {} : { unverified }),
   });
-  running = coordinator;
+  http.show(() => coordinator.status());
   out.document({
     schema: "noodle.coordinator.v1",
     grpc_address: coordinator.address,

@@ -3,7 +3,16 @@ import type { Command } from "commander";
 import { NoodleError } from "../../common/index.ts";
 import { defaultThreads } from "../../engine/index.ts";
 import { openGguf } from "../../gguf/index.ts";
-import { describeModel, formatRange, hashModel, parseUnits, sourceFromFile, type Split, type UnitRange, writeStage } from "../../model/index.ts";
+import {
+  describeModel,
+  formatRange,
+  hashModel,
+  parseUnits,
+  sourceFromFile,
+  type Split,
+  type UnitRange,
+  writeStage,
+} from "../../model/index.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { prepareEngine } from "../engine.ts";
 import type { CliHost } from "../host.ts";

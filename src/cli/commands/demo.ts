@@ -1,15 +1,36 @@
 import { statSync } from "node:fs";
 import type { Command } from "commander";
-import { defaultThreads, GREEDY, type SamplingParams } from "../../engine/index.ts";
+import { GREEDY, type SamplingParams } from "../../engine/index.ts";
 import { type GgufFile, openGguf } from "../../gguf/index.ts";
-import { describeModel, formatSplit, hashModel, type ModelDescription, type ModelHashes, type Split, splitByBytes, stageBytes } from "../../model/index.ts";
+import {
+  describeModel,
+  formatSplit,
+  hashModel,
+  type ModelDescription,
+  type ModelHashes,
+  type Split,
+  splitByBytes,
+  stageBytes,
+} from "../../model/index.ts";
 import { parseThreads, parseWorkers } from "../cluster-options.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { BUNDLED_MODEL } from "../directories.ts";
 import { prepareEngine } from "../engine.ts";
-import { collectGeneration, type Generation, renderStageTable, sumStageMs, writeGenerateDocument } from "../generation.ts";
+import {
+  collectGeneration,
+  type Generation,
+  renderStageTable,
+  sumStageMs,
+  writeGenerateDocument,
+} from "../generation.ts";
 import type { CliHost } from "../host.ts";
-import { chooseContextTokens, chooseParallel, MAX_ROWS, withLocalCluster } from "../local-cluster.ts";
+import {
+  chooseContextTokens,
+  chooseLocalThreads,
+  chooseParallel,
+  MAX_ROWS,
+  withLocalCluster,
+} from "../local-cluster.ts";
 import { formatBytes, parseInteger } from "../quantities.ts";
 import { nameRunFolder, RunFolder } from "../run-folder.ts";
 import { timeUnits, type UnitTiming } from "../unit-timing.ts";
@@ -37,15 +58,21 @@ const SEED = 7;
 export function addDemo(program: Command, host: CliHost): void {
   defineCommand(program, {
     usage: "demo",
-    summary: "the main job on the bundled model: time its units, cut it for three workers, stream a story, check every bit",
+    summary:
+      "the main job on the bundled model: time its units, cut it for three workers, stream a story, check every bit",
     examples: ["noodle demo", "noodle demo --workers 2 --out my-run"],
   })
     .option("--out <dir>", "folder for the run's files (default: noodle-run-DATE-TIME here)")
     .option("--workers <k>", "worker processes", (text) => parseWorkers(text, "--workers"), WORKERS)
-    .option("--threads <n>", "threads of each stage (default: one for each core)", parseThreads)
+    .option("--threads <n>", "threads of each stage (default: the cores shared among the workers)", parseThreads)
     .option("-n, --tokens <n>", "tokens of the story", (text) => parseInteger(text, "-n", 2, 480), TOKENS)
     .option("-p, --prompt <text>", "how the story begins", PROMPT)
-    .option("--seed <n>", "another seed tells another story", (text) => parseInteger(text, "--seed", 0, 0xffff_ffff), SEED)
+    .option(
+      "--seed <n>",
+      "another seed tells another story",
+      (text) => parseInteger(text, "--seed", 0, 0xffff_ffff),
+      SEED,
+    )
     .option("--data <dir>", "data directory of the workers")
     .action((options: DemoOptions) => runDemo(openContext(host, options), options));
 }
@@ -69,11 +96,23 @@ async function runDemo(context: CommandContext, options: DemoOptions): Promise<v
     const folder = await RunFolder.create(options.out ?? nameRunFolder(new Date()));
     await writePlan(folder, plan);
     const generation = await withLocalCluster(
-      { context, model: BUNDLED_MODEL, options: { ...options, split: formatSplit(split) }, threads, workers: split.length },
+      {
+        context,
+        model: BUNDLED_MODEL,
+        options: { ...options, split: formatSplit(split) },
+        threads,
+        workers: split.length,
+      },
       async ({ coordinator }) => {
         out.progress.phase(`telling a story through ${split.length} workers`);
         out.data(`\n${options.prompt}`);
-        const request = { prompt: options.prompt, maxTokens: options.tokens, sampling: plan.sampling, wantLogits: true, wantKvHashes: true };
+        const request = {
+          prompt: options.prompt,
+          maxTokens: options.tokens,
+          sampling: plan.sampling,
+          wantLogits: true,
+          wantKvHashes: true,
+        };
         return collectGeneration(coordinator.generate(request, signal), (text) => out.data(text));
       },
     );
@@ -99,23 +138,45 @@ async function runDemo(context: CommandContext, options: DemoOptions): Promise<v
 }
 
 async function makePlan({ out, signal }: CommandContext, file: GgufFile, options: DemoOptions): Promise<Plan> {
-  const threads = options.threads ?? defaultThreads();
+  const threads = chooseLocalThreads(options.threads, options.workers);
   const model = describeModel(file.header, file.fileBytes);
-  out.progress.phase(`reading ${model.name ?? "the bundled model"}: ${model.architecture}, ${model.units.length} units, ${formatBytes(model.fileBytes)}`);
+  out.progress.phase(
+    `reading ${model.name ?? "the bundled model"}: ${model.architecture}, ${model.units.length} units, ${formatBytes(model.fileBytes)}`,
+  );
   const hashes = await hashModel(file, undefined, signal);
-  out.progress.phase(`timing each of its ${model.units.length} units alone, with ${threads} threads`);
-  const timings = await timeUnits(file, hashes, model.units.length, threads, (done) => out.progress.update(done), signal);
+  out.progress.phase(
+    `timing each of its ${model.units.length} units alone, with ${threads} thread${threads === 1 ? "" : "s"}`,
+  );
+  const timings = await timeUnits(
+    file,
+    hashes,
+    model.units.length,
+    threads,
+    (done) => out.progress.update(done),
+    signal,
+  );
   const blocks = timings.slice(1, -1).map(({ decodeMs }) => decodeMs);
   const [embedding, head] = [timings[0]?.decodeMs ?? 0, timings.at(-1)?.decodeMs ?? 0];
   const mean = blocks.reduce((sum, ms) => sum + ms, 0) / Math.max(1, blocks.length);
-  out.note(`  embedding ${embedding.toFixed(3)} ms, a block ${mean.toFixed(3)} ms, head ${head.toFixed(3)} ms for each token`);
+  out.note(
+    `  embedding ${embedding.toFixed(3)} ms, a block ${mean.toFixed(3)} ms, head ${head.toFixed(3)} ms for each token`,
+  );
   const split = splitByBytes(model, options.workers);
   out.progress.phase(`cutting it for ${options.workers} workers: ${formatSplit(split)} (balanced by bytes)`);
   for (const units of split) {
     const ms = timings.slice(units.first, units.end).reduce((sum, { decodeMs }) => sum + decodeMs, 0);
-    out.note(`  units ${units.first}:${units.end}, ${formatBytes(stageBytes(model, units))}, ${ms.toFixed(3)} ms of its units for each token`);
+    out.note(
+      `  units ${units.first}:${units.end}, ${formatBytes(stageBytes(model, units))}, ${ms.toFixed(3)} ms of its units for each token`,
+    );
   }
-  return { model, hashes, split, timings, threads, sampling: { ...GREEDY, temperature: TEMPERATURE, topK: TOP_K, seed: options.seed } };
+  return {
+    model,
+    hashes,
+    split,
+    timings,
+    threads,
+    sampling: { ...GREEDY, temperature: TEMPERATURE, topK: TOP_K, seed: options.seed },
+  };
 }
 
 async function writePlan(folder: RunFolder, { model, hashes, split, timings, threads }: Plan): Promise<void> {
@@ -161,7 +222,10 @@ async function report(
   });
   await folder.writeText("story.txt", `${prompt}${generation.text}\n`);
   await folder.writeJson("verify.json", { schema: "noodle.verify.v1", ...writeVerification(verification) });
-  await folder.writeLines("stages.jsonl", stages.map((stage) => ({ schema: "noodle.stage_stats.v1", ...stage })));
+  await folder.writeLines(
+    "stages.jsonl",
+    stages.map((stage) => ({ schema: "noodle.stage_stats.v1", ...stage })),
+  );
   const { schema: _schema, ...generated } = document;
   const summary = {
     schema: "noodle.demo.v1",
@@ -178,7 +242,9 @@ async function report(
   out.document(summary);
   requireIdentical(verification);
   const layers = generation.kv.length;
-  out.line(`Identical to the undivided engine, bit for bit: ${generation.tokenIds.length} tokens, their logits, and the keys and values of ${layers} layers.\n`);
+  out.line(
+    `Identical to the undivided engine, bit for bit: ${generation.tokenIds.length} tokens, their logits, and the keys and values of ${layers} layers.\n`,
+  );
   out.data(renderStageTable(generation.stages));
   out.line();
   for (const sentence of words) out.line(sentence);
@@ -187,5 +253,7 @@ async function report(
   out.line("\nNext:");
   out.line("  npx noodle inspect models/storyteller-q8_0.gguf --row-classes");
   out.line('  npx noodle generate models/storyteller-q8_0.gguf -p "The old woman said" --workers 2 --verify');
-  out.line("  npx noodle up models/storyteller-q8_0.gguf --workers 3      # and in another terminal: npx noodle status");
+  out.line(
+    "  npx noodle up models/storyteller-q8_0.gguf --workers 3      # and in another terminal: npx noodle status",
+  );
 }

@@ -19,7 +19,10 @@ export function addDummy(program: Command, host: CliHost): void {
   defineCommand(program, {
     usage: "dummy [architecture]",
     summary: "write a model of random weights with a working tokenizer; the same seed gives the same bytes",
-    examples: ["noodle dummy llama --layers 8 --embd 512 -o tiny.gguf", "noodle dummy --like llama-1b --type q4_0 -o dummy-1b.gguf"],
+    examples: [
+      "noodle dummy llama --layers 8 --embd 512 -o tiny.gguf",
+      "noodle dummy --like llama-1b --type q4_0 -o dummy-1b.gguf",
+    ],
   })
     .requiredOption("-o, --output <file>", "file to write")
     .option("--like <shape>", `a known shape: ${[...DUMMY_SHAPES.keys()].join(", ")}`)
@@ -34,18 +37,32 @@ export function addDummy(program: Command, host: CliHost): void {
     .option("--tied", "no output matrix of its own")
     .option("--no-tied", "an output matrix of its own")
     .option("--context <tokens>", "context that the model says it was trained for", readCount("--context"))
-    .option("--sliding-window <tokens>", "window of the sliding layers, for architectures that have them", readCount("--sliding-window"))
+    .option(
+      "--sliding-window <tokens>",
+      "window of the sliding layers, for architectures that have them",
+      readCount("--sliding-window"),
+    )
     .option("--type <type>", "weight type, for example f16, q8_0, q4_k_m (default: q4_0)")
     .option("--seed <n>", "of the weights (default: 0)", readCount("--seed"))
     .addHelpText("after", `\nArchitectures: ${[...ARCHITECTURES.keys()].join(", ")}.`)
-    .action((architecture: string | undefined, options: DummyCommandOptions) => writeDummy(openContext(host, options), architecture, options));
+    .action((architecture: string | undefined, options: DummyCommandOptions) =>
+      writeDummy(openContext(host, options), architecture, options),
+    );
 }
 
-async function writeDummy({ out, signal }: CommandContext, architecture: string | undefined, options: DummyCommandOptions): Promise<void> {
+async function writeDummy(
+  { out, signal }: CommandContext,
+  architecture: string | undefined,
+  options: DummyCommandOptions,
+): Promise<void> {
   const { output, json: _json, context, ...shape } = options;
   out.progress.phase(`writing ${output}`);
   const written = await generateDummy(
-    { ...shape, ...(architecture === undefined ? {} : { architecture }), ...(context === undefined ? {} : { contextLength: context }) },
+    {
+      ...shape,
+      ...(architecture === undefined ? {} : { architecture }),
+      ...(context === undefined ? {} : { contextLength: context }),
+    },
     output,
     { onProgress: (done, total) => out.progress.update(done / total), signal },
   );

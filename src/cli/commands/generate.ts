@@ -1,7 +1,7 @@
 import type { Command } from "commander";
 import type { GenerateRequest } from "../../cluster/coordinator/index.ts";
 import { must, NoodleError } from "../../common/index.ts";
-import { defaultThreads, type SamplingParams } from "../../engine/index.ts";
+import { defaultThreads, type SamplingParams, type Tokenizer } from "../../engine/index.ts";
 import { openGguf } from "../../gguf/index.ts";
 import { describeModel, type ModelDescription } from "../../model/index.ts";
 import { formatHostPort, parseHostPort } from "../addresses.ts";
@@ -10,9 +10,16 @@ import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { prepareEngine } from "../engine.ts";
 import { collectGeneration, type Generation, renderStageTable, writeGenerateDocument } from "../generation.ts";
 import type { CliHost } from "../host.ts";
-import { chooseContextTokens, chooseParallel, MAX_ROWS, PREFILL_ROWS, withLocalCluster } from "../local-cluster.ts";
+import {
+  chooseContextTokens,
+  chooseLocalThreads,
+  chooseParallel,
+  MAX_ROWS,
+  PREFILL_ROWS,
+  withLocalCluster,
+} from "../local-cluster.ts";
 import { parseInteger } from "../quantities.ts";
-import { generateUndivided } from "../reference.ts";
+import { generateUndivided, tokenizePrompt } from "../reference.ts";
 import { readClusterThreads, RemoteCluster } from "../remote-cluster.ts";
 import { addSamplingOptions, readSampling, type SamplingOptions } from "../sampling-options.ts";
 import { type RunConditions, requireIdentical, verifyGeneration, writeVerification } from "../verification.ts";
@@ -49,10 +56,15 @@ export function addGenerate(program: Command, host: CliHost): void {
   })
     .requiredOption("-p, --prompt <text>", "text to go on from")
     .option("-n, --tokens <n>", "tokens to generate at most", (text) => parseInteger(text, "-n", 1), DEFAULT_TOKENS)
-    .option("--workers <k>", "local worker processes (default: 1, or the stages of --split)", (text) => parseWorkers(text, "--workers"))
+    .option("--workers <k>", "local worker processes (default: 1, or the stages of --split)", (text) =>
+      parseWorkers(text, "--workers"),
+    )
     .option("--reference", "the whole model in this process, without workers")
     .option("--coordinator <host:port>", "a running cluster's coordinator")
-    .option("--verify", "run the undivided model over the same schedule and compare tokens, logits and KV, bit for bit");
+    .option(
+      "--verify",
+      "run the undivided model over the same schedule and compare tokens, logits and KV, bit for bit",
+    );
   addSamplingOptions(addClusterOptions(command)).action((model: string | undefined, options: GenerateOptions) =>
     generate(openContext(host, options), model, options),
   );
@@ -67,19 +79,17 @@ async function generate(context: CommandContext, model: string | undefined, opti
   const description = await describeFile(path);
   prepareEngine(context.host.env);
   if (options.reference === true) return generateHere(job, path, description);
-  const threads = options.threads ?? defaultThreads();
-  await withLocalCluster({ context, model: path, options, threads, workers: countWorkers(options) }, async ({ coordinator }) => {
-    const generation = await collectGeneration(coordinator.generate(writeRequest(job), context.signal), job.onText);
-    await finish(job, generation, {
-      modelPath: path,
-      sampling: job.sampling,
-      maxTokens: options.tokens,
-      threads,
-      contextTokens: chooseContextTokens(options.context, description.contextLength),
-      parallel: chooseParallel(options.parallel),
-      maxRows: MAX_ROWS,
-    });
-  });
+  const workers = countWorkers(options);
+  const threads = chooseLocalThreads(options.threads, workers);
+  const contextTokens = chooseContextTokens(options.context, description.contextLength);
+  const check = (tokenizer: Tokenizer): void => void tokenizePrompt(tokenizer, options.prompt, contextTokens);
+  const generation = await withLocalCluster({ context, model: path, options, threads, workers, check }, ({ coordinator }) =>
+    collectGeneration(coordinator.generate(writeRequest(job), context.signal), job.onText),
+  );
+  // The workers have ended and given their memory back: the reference needs room for the whole model.
+  const parallel = chooseParallel(options.parallel);
+  const { sampling } = job;
+  await finish(job, generation, { modelPath: path, sampling, maxTokens: options.tokens, threads, contextTokens, parallel, maxRows: MAX_ROWS });
 }
 
 /** @throws NoodleError `USAGE` for combinations that mean nothing */
@@ -96,7 +106,8 @@ function checkOptions(model: string | undefined, options: GenerateOptions): void
     ["--workers", workers],
     ["--split", split],
   ] as const) {
-    if (value !== undefined && coordinator !== undefined) wrong(`${name} is the running cluster's own: leave it out with --coordinator`);
+    if (value !== undefined && coordinator !== undefined)
+      wrong(`${name} is the running cluster's own: leave it out with --coordinator`);
     if (value !== undefined && reference === true) wrong(`${name} and --reference exclude each other`);
   }
 }
@@ -164,13 +175,19 @@ async function generateHere(job: GenerateJob, path: string, model: ModelDescript
 }
 
 /** Verifies where it is asked for, and writes what there is to say. */
-async function finish({ context, options }: GenerateJob, generation: Generation, conditions: RunConditions | undefined): Promise<void> {
+async function finish(
+  { context, options }: GenerateJob,
+  generation: Generation,
+  conditions: RunConditions | undefined,
+): Promise<void> {
   const { out, signal } = context;
   out.line();
   const isVerified = options.verify === true && conditions !== undefined;
   if (isVerified) out.progress.phase("running the undivided model over the same schedule");
   const verification = isVerified ? (await verifyGeneration(generation, conditions, signal)).verification : undefined;
-  out.document(writeGenerateDocument(generation, verification === undefined ? {} : { verify: writeVerification(verification) }));
+  out.document(
+    writeGenerateDocument(generation, verification === undefined ? {} : { verify: writeVerification(verification) }),
+  );
   out.note("");
   out.note(renderStageTable(generation.stages));
   out.note(

@@ -69,7 +69,8 @@ function printStatus(out: Output, status: StatusDocument): void {
       ]),
     ),
   );
-  for (const node of status.nodes) if (node.error !== null) out.line(`${node.name}: ${node.error.code}: ${node.error.message}`);
+  for (const node of status.nodes)
+    if (node.error !== null) out.line(`${node.name}: ${node.error.code}: ${node.error.message}`);
   out.line();
   out.line(status.sessions.length === 0 ? "no sessions" : "sessions:");
   for (const session of status.sessions) {

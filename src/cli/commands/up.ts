@@ -1,6 +1,4 @@
 import type { Command } from "commander";
-import type { Coordinator } from "../../cluster/coordinator/index.ts";
-import { defaultThreads } from "../../engine/index.ts";
 import { openGguf } from "../../gguf/index.ts";
 import { DEFAULT_GRPC_PORT, DEFAULT_HTTP_PORT } from "../../protocol/index.ts";
 import { LOOPBACK, parsePort } from "../addresses.ts";
@@ -8,7 +6,7 @@ import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { prepareEngine } from "../engine.ts";
 import type { CliHost } from "../host.ts";
-import { withLocalCluster } from "../local-cluster.ts";
+import { chooseLocalThreads, withLocalCluster } from "../local-cluster.ts";
 import { StatusServer } from "../status-server.ts";
 import { untilAborted } from "../waiting.ts";
 
@@ -23,11 +21,19 @@ export function addUp(program: Command, host: CliHost): void {
   const command = defineCommand(program, {
     usage: "up <model>",
     summary: "run a whole cluster on this machine until Ctrl-C: a coordinator and worker processes",
-    examples: ["noodle up model.gguf --workers 2", "noodle up model.gguf --workers 3 --split 0:5,5:10,10:14 --port 8420 --grpc-port 8421"],
+    examples: [
+      "noodle up model.gguf --workers 2",
+      "noodle up model.gguf --workers 3 --split 0:5,5:10,10:14 --port 8420 --grpc-port 8421",
+    ],
   }).requiredOption("--workers <k>", "worker processes", (text) => parseWorkers(text, "--workers"));
   addClusterOptions(command)
     .option("--port <port>", "HTTP port of status and health", (text) => parsePort(text, "--port"), DEFAULT_HTTP_PORT)
-    .option("--grpc-port <port>", "gRPC port of the coordinator", (text) => parsePort(text, "--grpc-port"), DEFAULT_GRPC_PORT)
+    .option(
+      "--grpc-port <port>",
+      "gRPC port of the coordinator",
+      (text) => parsePort(text, "--grpc-port"),
+      DEFAULT_GRPC_PORT,
+    )
     .action((model: string, options: UpOptions) => runCluster(openContext(host, options), model, options));
 }
 
@@ -36,12 +42,10 @@ async function runCluster(context: CommandContext, model: string, options: UpOpt
   await (await openGguf(model)).close();
   prepareEngine(host.env);
   const { workers, grpcPort } = options;
-  const threads = options.threads ?? defaultThreads();
-  let running: Coordinator | undefined;
-  // A port that is taken should be known before weights are read.
-  await using http = await StatusServer.start(LOOPBACK, options.port, () => running?.status());
+  const threads = chooseLocalThreads(options.threads, workers);
+  await using http = await StatusServer.start(LOOPBACK, options.port);
   await withLocalCluster({ context, model, options, threads, workers, grpcPort }, async ({ coordinator }) => {
-    running = coordinator;
+    http.show(() => coordinator.status());
     const { nodes } = coordinator.status();
     out.document({
       schema: "noodle.up.v1",
@@ -52,7 +56,8 @@ async function runCluster(context: CommandContext, model: string, options: UpOpt
       workers: nodes.map(({ name, address, pid, units }) => ({ name, address, pid, units })),
     });
     out.line(`ready: gRPC ${coordinator.address}, HTTP http://${http.address}/v1/status`);
-    for (const node of nodes) out.line(`  ${node.name}: units ${node.units ?? "-"} on ${node.address}, pid ${node.pid}`);
+    for (const node of nodes)
+      out.line(`  ${node.name}: units ${node.units ?? "-"} on ${node.address}, pid ${node.pid}`);
     out.note(`try: noodle generate --coordinator ${coordinator.address} -p "Once upon a time"`);
     await untilAborted(signal);
     signal.throwIfAborted();

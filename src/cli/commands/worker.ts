@@ -42,8 +42,15 @@ export function addWorker(program: Command, host: CliHost): void {
     .option("--advertise <host:port>", "the same address as the others reach it (default: --listen)")
     .option("--name <name>", "how people call this worker", hostname())
     .option("--data <dir>", "data directory: stage files and this worker's identity")
-    .option("--memory <size>", "what NoodleCore may use (default: what is free at the start)", (text) => parseSizeBytes(text, "--memory"))
-    .option("--cache <size>", "most bytes of stage files to keep", (text) => parseSizeBytes(text, "--cache"), DEFAULT_CACHE_BYTES)
+    .option("--memory <size>", "what NoodleCore may use (default: what is free at the start)", (text) =>
+      parseSizeBytes(text, "--memory"),
+    )
+    .option(
+      "--cache <size>",
+      "most bytes of stage files to keep",
+      (text) => parseSizeBytes(text, "--cache"),
+      DEFAULT_CACHE_BYTES,
+    )
     .option("--exit-with-coordinator", "end when the coordinator goes away instead of waiting for it")
     .option("--threads <n>", "threads where the coordinator does not say (default: one for each core)", parseThreads)
     .action((options: WorkerCommandOptions) => work(openContext(host, options), options));
@@ -57,7 +64,9 @@ async function work({ out, host, signal }: CommandContext, options: WorkerComman
     join,
     listenHost: listen.host,
     listenPort: listen.port,
-    ...(options.advertise === undefined ? {} : { advertise: formatHostPort(parseHostPort(options.advertise, "--advertise")) }),
+    ...(options.advertise === undefined
+      ? {}
+      : { advertise: formatHostPort(parseHostPort(options.advertise, "--advertise")) }),
     name: options.name,
     dataDirectory,
     ...(options.memory === undefined ? {} : { memoryLimitBytes: options.memory }),
@@ -77,7 +86,13 @@ async function work({ out, host, signal }: CommandContext, options: WorkerComman
   signal.addEventListener("abort", stop, { once: true });
   if (signal.aborted) return;
   await worker.start();
-  out.document({ schema: "noodle.worker.v1", node_id: worker.nodeId, address: worker.stageAddress, pid: process.pid, join });
+  out.document({
+    schema: "noodle.worker.v1",
+    node_id: worker.nodeId,
+    address: worker.stageAddress,
+    pid: process.pid,
+    join,
+  });
   out.line(`worker ${worker.nodeId} (${options.name}) serves on ${worker.stageAddress}`);
   const error = await worker.closed;
   signal.throwIfAborted();

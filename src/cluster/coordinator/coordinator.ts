@@ -2,12 +2,13 @@ import { randomBytes } from "node:crypto";
 import { NoodleError } from "../../common/index.ts";
 import { createServer, type NoodleServer } from "../../net/index.ts";
 import { PROTOCOL_VERSION } from "../../protocol/index.ts";
-import { formatUnits, judgeHealth, lowestFreeSlot, type Plan, planHolders } from "../state/index.ts";
+import { judgeHealth, lowestFreeSlot, type Plan, planHolders } from "../state/index.ts";
 import { Connector } from "./connector.ts";
 import { Control } from "./control.ts";
 import { toError } from "./convert.ts";
+import { describeProgress, describeStages, placeStage, type ReadyProgress } from "./describe.ts";
 import { firstPlanEpoch, takeCoordinatorEpoch } from "./epoch-store.ts";
-import { type GenerateEvent, type GenerationHost, readPrompt, runGeneration, type StageStats } from "./generation.ts";
+import { type GenerateEvent, type GenerationHost, readPrompt, runGeneration } from "./generation.ts";
 import type { ModelSource } from "./model-source.ts";
 import { openModelSource } from "./open-model.ts";
 import {
@@ -25,19 +26,6 @@ import { describeStatus, type StatusDocument } from "./status.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
 import { TransferHandler } from "./transfer.ts";
 import { WorkerLinks } from "./workers.ts";
-
-/** How far a cluster is on its way to being ready. */
-export interface ReadyProgress {
-  readonly expect: number;
-  /** Workers that are there, standby included. */
-  readonly joined: number;
-  readonly readyStages: number;
-  /** Weight bytes that workers have fetched or read, of the bytes known to be needed. */
-  readonly bytesDone: number;
-  readonly bytesTotal: number;
-  /** What is waited for. */
-  readonly reason: string;
-}
 
 const PROGRESS_INTERVAL_MS = 500;
 /** How long sessions get to tell the stages that they are over. */
@@ -60,7 +48,8 @@ export class Coordinator {
   readonly #connector: Connector;
   readonly #server: NoodleServer;
   readonly #startedMs: number;
-  #assigned = new Set<string>();
+  /** Epoch of the stage that each node was told to hold. */
+  #assigned = new Map<string, number>();
   #address = "";
   #closing: Promise<void> | null = null;
 
@@ -191,7 +180,7 @@ export class Coordinator {
         if (this.#closing !== null) throw new NoodleError("INTERRUPTED", "the coordinator is closing");
         const health = judgeHealth(this.#control.state);
         if (health.status === "failed") throw toError(health.fault);
-        const progress = this.#progress();
+        const progress = describeProgress(this.#control.state);
         onProgress?.(progress);
         const leftMs = deadlineMs - clock.nowMs();
         if (leftMs <= 0) {
@@ -199,7 +188,7 @@ export class Coordinator {
         }
         await this.#control.nextChange(Math.min(leftMs, PROGRESS_INTERVAL_MS));
       }
-      onProgress?.(this.#progress());
+      onProgress?.(describeProgress(this.#control.state));
     } finally {
       signal.removeEventListener("abort", onAbort);
     }
@@ -222,7 +211,7 @@ export class Coordinator {
       nowMs: () => clock.nowMs(),
       admit: (ids) => this.#admit(request, ids, prefillRows),
       release: (session) => this.#control.dispatch({ type: "sessionClosed", sessionId: session.id }),
-      describeStages: (session) => this.#describeStages(session),
+      describeStages: (session) => describeStages(this.#control.state, session),
     };
     yield* runGeneration(host, promptTokenIds, signal);
   }
@@ -287,7 +276,10 @@ export class Coordinator {
     const { pipeline } = this.#runner;
     const { state } = this.#control;
     if (pipeline === null || this.#closing !== null || judgeHealth(state).status !== "ready") {
-      throw new NoodleError("CLUSTER_NOT_READY", `the cluster is not ready: ${this.#progress().reason}`);
+      throw new NoodleError(
+        "CLUSTER_NOT_READY",
+        `the cluster is not ready: ${describeProgress(this.#control.state).reason}`,
+      );
     }
     const slot = lowestFreeSlot(state);
     if (slot === null) {
@@ -305,72 +297,18 @@ export class Coordinator {
   }
 
   #assign(plan: Plan): void {
-    const { threads, cpuVariant, parallel, maxRows, unverified } = this.#options;
     const holders = planHolders(this.#control.state);
-    const epoch = BigInt(plan.epoch);
-    const assigned = new Set(holders.map((node) => node.id));
-    for (const nodeId of this.#assigned) {
-      if (!assigned.has(nodeId)) this.#links.tell(nodeId, { case: "retire", value: { epoch } });
+    const ids = new Set(holders.map((node) => node.id));
+    for (const [nodeId, epoch] of this.#assigned) {
+      if (!ids.has(nodeId)) this.#links.tell(nodeId, { case: "retire", value: { epoch: BigInt(epoch) } });
     }
-    this.#assigned = assigned;
-    for (const [stage, { units }] of plan.stages.entries()) {
-      const next = holders[stage + 1];
-      this.#links.tell(holders[stage]?.id ?? "", {
-        case: "assign",
-        value: {
-          epoch,
-          stage,
-          stageCount: plan.stages.length,
-          firstUnit: units.first,
-          endUnit: units.end,
-          threads,
-          cpuVariant,
-          contextTokens: this.#contextTokens,
-          parallel,
-          maxRows,
-          model: this.#source.identity,
-          nextAddress: next?.address ?? "",
-          nextNodeId: next?.id ?? "",
-          unverified,
-        },
-      });
+    this.#assigned = new Map(holders.map((node) => [node.id, plan.epoch]));
+    const { threads, cpuVariant, parallel, maxRows, unverified } = this.#options;
+    const model = this.#source.identity;
+    const common = { threads, cpuVariant, parallel, maxRows, unverified, model, contextTokens: this.#contextTokens };
+    for (const [stage, node] of holders.entries()) {
+      this.#links.tell(node.id, { case: "assign", value: { ...common, ...placeStage(plan, holders, stage) } });
     }
-  }
-
-  #describeStages(session: Session): readonly StageStats[] {
-    const { state } = this.#control;
-    if (state.plan?.epoch !== session.epoch) return [];
-    return state.plan.stages.map(({ units, nodeId }, stage) => {
-      const node = nodeId === null ? undefined : state.nodes.get(nodeId);
-      const samples = session.samplesOf(stage);
-      return {
-        nodeId: nodeId ?? "",
-        name: node?.name ?? formatUnits(units),
-        units,
-        computeMsP50: samples?.computeMs.median() ?? 0,
-        queueMsP50: samples?.queueMs.median() ?? 0,
-        hopMsP50: samples?.hopMs.median() ?? null,
-        weightsBytes: node?.stage?.weightsBytes ?? 0,
-        rssBytes: node?.rssBytes ?? 0,
-      };
-    });
-  }
-
-  #progress(): ReadyProgress {
-    const { state } = this.#control;
-    const nodes = [...state.nodes.values()].filter((node) => node.phase !== "lost");
-    const health = judgeHealth(state);
-    const holders = planHolders(state);
-    const sum = (value: (node: (typeof nodes)[number]) => number): number =>
-      holders.reduce((total, node) => total + value(node), 0);
-    return {
-      expect: state.config.split.length,
-      joined: nodes.length,
-      readyStages: holders.filter((node) => node.phase === "ready").length,
-      bytesDone: sum((node) => node.stage?.bytesDone ?? 0),
-      bytesTotal: sum((node) => node.stage?.bytesTotal ?? 0),
-      reason: health.status === "ready" ? "the stages are being connected" : health.reason,
-    };
   }
 }
 

@@ -10,12 +10,13 @@ const CHUNK_BYTES = 1024 * 1024;
 /** More than the tensors of any model. */
 const MAX_RANGES = 65_536;
 
-/** Streams that may read the model at once; each holds a chunk or a few. */
+/** Transfers that read the model at once, each holding a few chunks; others wait for their turn. */
 const MAX_TRANSFERS = 16;
 
 /** Hands out the model's bytes. One chunk is read at a time, when the reader has room for it. */
 export class TransferHandler {
   readonly #source: ModelSource;
+  readonly #waiting: (() => void)[] = [];
   #running = 0;
 
   constructor(source: ModelSource) {
@@ -24,14 +25,14 @@ export class TransferHandler {
 
   /**
    * @throws STAGE_CORRUPT when the worker wants another model than this one; FRAME_INVALID for a range that the file
-   * does not have; SESSION_LIMIT above the number of transfers at once
+   * does not have
    */
   async *fetchRanges(
     request: FetchRangesRequest,
     signal: AbortSignal,
   ): AsyncGenerator<MessageInitShape<typeof RangeChunkSchema>, void, undefined> {
     const ranges = this.#check(request);
-    this.#running += 1;
+    await this.#enter();
     try {
       for (const [index, { shard, offset, length }] of ranges.entries()) {
         let at = offset;
@@ -42,8 +43,20 @@ export class TransferHandler {
         }
       }
     } finally {
-      this.#running -= 1;
+      this.#leave();
     }
+  }
+
+  async #enter(): Promise<void> {
+    if (this.#running >= MAX_TRANSFERS) await new Promise<void>((resolve) => this.#waiting.push(resolve));
+    else this.#running += 1;
+  }
+
+  /** Hands the place to the next in line. */
+  #leave(): void {
+    const next = this.#waiting.shift();
+    if (next === undefined) this.#running -= 1;
+    else next();
   }
 
   #check(request: FetchRangesRequest): readonly { shard: number; offset: number; length: number }[] {
@@ -54,9 +67,6 @@ export class TransferHandler {
     }
     if (request.ranges.length > MAX_RANGES) {
       throw new NoodleError("FRAME_INVALID", `${request.ranges.length} ranges at once, the limit is ${MAX_RANGES}`);
-    }
-    if (this.#running >= MAX_TRANSFERS) {
-      throw new NoodleError("SESSION_LIMIT", `${this.#running} transfers are running, the limit is ${MAX_TRANSFERS}`);
     }
     return request.ranges.map((range) => {
       const offset = toNumber(range.offset, "range offset");

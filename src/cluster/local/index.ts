@@ -1,2 +1,1 @@
-export { LocalCluster, type LocalClusterOptions, type StartControl } from "./local-cluster.ts";
-export type { WorkerExit, WorkerProcess } from "./worker-process.ts";
+export { LocalCluster, type LocalClusterOptions } from "./local-cluster.ts";

@@ -138,7 +138,8 @@ export class StageCache {
 export async function hashFile(path: string, signal: AbortSignal): Promise<string | undefined> {
   const hash = createHash("sha256");
   try {
-    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024, signal })) hash.update(chunk as Buffer);
+    for await (const chunk of createReadStream(path, { highWaterMark: 1024 * 1024, signal }))
+      hash.update(chunk as Buffer);
     return hash.digest("hex");
   } catch (error) {
     if (signal.aborted) throw new NoodleError("INTERRUPTED", `${path}: stopped before the end`, { cause: error });

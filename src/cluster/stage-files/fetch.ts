@@ -36,7 +36,10 @@ export function createRangeFetcher(address: string): RangeFetcher {
           throw new NoodleError("FRAME_INVALID", `${data.length} bytes at ${offset} came, which nobody asked for`);
         }
         if (crc32c(data) !== chunk.crc32c) {
-          throw new NoodleError("FRAME_CORRUPT", `the bytes at ${offset} of shard ${range.shard} were damaged on the way`);
+          throw new NoodleError(
+            "FRAME_CORRUPT",
+            `the bytes at ${offset} of shard ${range.shard} were damaged on the way`,
+          );
         }
         yield { shard: range.shard, offset, data, crc32c: chunk.crc32c };
       }

@@ -19,7 +19,11 @@ export interface ModelFetchOptions {
 }
 
 /** Brings the headers of all shards into the mirror. */
-export async function fetchHeaders(mirror: ModelMirror, model: ModelIdentity, options: ModelFetchOptions): Promise<void> {
+export async function fetchHeaders(
+  mirror: ModelMirror,
+  model: ModelIdentity,
+  options: ModelFetchOptions,
+): Promise<void> {
   for (const [shard, size] of model.shardBytes.entries()) {
     const bytes = Number(size);
     let length = Math.min(bytes, FIRST_PREFIX_BYTES);

@@ -1,4 +1,14 @@
-import { copyFileSync, existsSync, mkdtempSync, readdirSync, readFileSync, renameSync, rmSync, utimesSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { create } from "@bufbuild/protobuf";
@@ -26,7 +36,10 @@ let directory: string;
 beforeAll(async () => {
   sources = mkdtempSync(join(tmpdir(), "noodle-source-"));
   modelPath = join(sources, "model.gguf");
-  await generateDummy({ architecture: "llama", layers: 4, embd: 128, heads: 4, kvHeads: 4, ff: 512, vocab: 600, type: "q8_0" }, modelPath);
+  await generateDummy(
+    { architecture: "llama", layers: 4, embd: 128, heads: 4, kvHeads: 4, ff: 512, vocab: 600, type: "q8_0" },
+    modelPath,
+  );
   const file = await openGguf(modelPath);
   const hashes = await hashModel(file);
   neededBytes = neededRanges(file.header, UNITS).reduce((sum, { bytes }) => sum + bytes, 0);
@@ -190,7 +203,9 @@ describe("createStageFiles", () => {
     first.piecesUntilBreak = 6;
     expect(await codeOf(prepare({ source: first }))).toBe("PEER_DEAD");
     const [mirror] = readdirSync(join(directory, "partial")).filter((name) => !name.endsWith(".lock"));
-    const record = readFileSync(join(directory, "partial", mirror ?? "", "progress.jsonl"), "utf8").trim().split("\n");
+    const record = readFileSync(join(directory, "partial", mirror ?? "", "progress.jsonl"), "utf8")
+      .trim()
+      .split("\n");
     const last = JSON.parse(record.at(-1) ?? "{}") as { offset: number; length: number };
     const shard = join(directory, "partial", mirror ?? "", "model.gguf");
     const bytes = readFileSync(shard);

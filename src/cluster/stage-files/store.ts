@@ -3,7 +3,14 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { NoodleError } from "../../common/index.ts";
 import { type GgufFile, openGguf } from "../../gguf/index.ts";
-import { describeModel, type ModelHashes, neededRanges, planStage, sourceFromFile, writeStage } from "../../model/index.ts";
+import {
+  describeModel,
+  type ModelHashes,
+  neededRanges,
+  planStage,
+  sourceFromFile,
+  writeStage,
+} from "../../model/index.ts";
 import type { ModelIdentity } from "../../protocol/index.ts";
 import { hashFile, StageCache } from "./cache.ts";
 import { createRangeFetcher, type RangeFetcher } from "./fetch.ts";
@@ -61,7 +68,8 @@ class StageFileStore {
     this.#fetch = parts.fetch ?? createRangeFetcher(options.coordinator);
     this.#writeStage = parts.writeStage ?? writeStage;
     this.#freeBytes = parts.freeBytes ?? readFreeBytes;
-    this.#wait = parts.wait ?? ((attempt, signal) => sleep(RETRY_MS * attempt, undefined, { signal }).catch(() => undefined));
+    this.#wait =
+      parts.wait ?? ((attempt, signal) => sleep(RETRY_MS * attempt, undefined, { signal }).catch(() => undefined));
     this.#onCorrupt = options.onCorrupt ?? ((): void => undefined);
   }
 

@@ -124,9 +124,10 @@ export function judgeHealth(state: ClusterState): Health {
       fault: null,
     };
   }
-  const failed = present.find((node) => node.stage?.phase === "failed");
-  if (plan.stages.some((stage) => stage.nodeId === null)) {
-    if (failed?.fault !== null && failed !== undefined) {
+  const vacant = plan.stages.filter((stage) => stage.nodeId === null).map((stage) => formatUnits(stage.units));
+  if (vacant.length > 0) {
+    const failed = present.find((node) => node.failedUnits.some((units) => vacant.includes(units)));
+    if (failed !== undefined && failed.fault !== null) {
       return { status: "failed", reason: failed.fault.message, fault: failed.fault };
     }
     return { status: "waiting", reason: state.broken?.message ?? "a stage has no holder", fault: state.broken };

@@ -1,12 +1,10 @@
 export { apply, createState, formatUnits } from "./apply.ts";
 export {
   decide,
-  type Health,
   judgeHealth,
   judgeRegistration,
   lowestFreeSlot,
   planHolders,
-  type Refusal,
 } from "./decide.ts";
 export type {
   ClusterAction,
@@ -15,12 +13,9 @@ export type {
   ClusterState,
   Fault,
   NodeCapabilities,
-  NodePhase,
   NodeState,
   Plan,
-  PlannedStage,
   Registration,
-  SessionState,
   StagePhase,
   StageStatus,
 } from "./types.ts";

@@ -202,6 +202,12 @@ describe("faults", () => {
     expect(holders(state)).toEqual(["c", "b"]);
   });
 
+  it("does not blame a former failure when another stage is without holder", () => {
+    let state = settle(join(join(createState(CONFIG), "a"), "b"));
+    state = settle(join(report(state, "a", status(1001, "failed")), "c"));
+    expect(judgeHealth(lose(state, "b"))).toMatchObject({ status: "waiting", fault: { nodeId: "b" } });
+  });
+
   it("refuses a holder whose self-test differs from an earlier holder's", () => {
     let state = settle(join(lose(readyCluster(), "b"), "c"));
     state = report(state, "c", status(1002, "ready", "other"));

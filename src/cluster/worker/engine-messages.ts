@@ -27,7 +27,6 @@ export type EngineCall =
   | { readonly type: "probe" }
   | { readonly type: "openSlot"; readonly slot: number; readonly sampling: SamplingParams }
   | { readonly type: "closeSlot"; readonly slot: number }
-  | { readonly type: "truncate"; readonly slot: number; readonly position: number }
   | ({ readonly type: "forward" } & ForwardRequest)
   | { readonly type: "readKv"; readonly slot: number }
   | { readonly type: "canary" }

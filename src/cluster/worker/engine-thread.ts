@@ -34,7 +34,11 @@ while (!closed) {
       const { value, moved } = await answer(call);
       port.postMessage({ id, ok: true, value } satisfies EngineReply, [...(moved ?? [])]);
     } catch (error) {
-      port.postMessage({ id, ok: false, error: NoodleError.from(error, "ENGINE_FAILED").toJSON() } satisfies EngineReply);
+      port.postMessage({
+        id,
+        ok: false,
+        error: NoodleError.from(error, "ENGINE_FAILED").toJSON(),
+      } satisfies EngineReply);
     }
     received = receiveMessageOnPort(port);
   }
@@ -63,8 +67,6 @@ async function answer(call: EngineCall): Promise<Answer> {
       return { value: loaded().openSlot(call.slot, call.sampling) };
     case "closeSlot":
       return { value: loaded().closeSlot(call.slot) };
-    case "truncate":
-      return { value: loaded().truncate(call.slot, call.position) };
     case "forward": {
       const { input, truncations, wantLogits } = call;
       for (const { slot, position } of truncations) loaded().truncate(slot, position);
@@ -105,6 +107,7 @@ function loaded(): Stage {
 /** The same values in a buffer that holds nothing else, so that moving it takes nothing from anybody. */
 function detachable(values: Float32Array): Float32Array<ArrayBuffer> {
   const { buffer } = values;
-  if (buffer instanceof ArrayBuffer && buffer.byteLength === values.byteLength) return values as Float32Array<ArrayBuffer>;
+  if (buffer instanceof ArrayBuffer && buffer.byteLength === values.byteLength)
+    return values as Float32Array<ArrayBuffer>;
   return Float32Array.from(values);
 }

@@ -178,7 +178,12 @@ export class NextHop implements ForwardHop {
       onError: (error) => link.end(error),
     });
     try {
-      const open = { epoch: BigInt(epoch), role: StreamRole.STEPS, fromNode: nodeId, protocolVersion: PROTOCOL_VERSION };
+      const open = {
+        epoch: BigInt(epoch),
+        role: StreamRole.STEPS,
+        fromNode: nodeId,
+        protocolVersion: PROTOCOL_VERSION,
+      };
       connection.stream.send({ message: { case: "open", value: open } });
     } catch (error) {
       link.end(NoodleError.from(error));

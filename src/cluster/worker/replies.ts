@@ -34,7 +34,8 @@ export function makeStepResult(frame: Frame, outcome: StepOutcome, traces: reado
         branch,
         position: position + rows,
         tokenId,
-        logits: logits === null ? new Uint8Array(0) : new Uint8Array(logits.buffer, logits.byteOffset, logits.byteLength),
+        logits:
+          logits === null ? new Uint8Array(0) : new Uint8Array(logits.buffer, logits.byteOffset, logits.byteLength),
       };
     }),
     timings: traces.map(({ stage, queueNs, computeNs, serializeNs, hopNs }) => ({

@@ -157,7 +157,11 @@ describe("StageHost", () => {
 
   it("goes back to an earlier position for a higher fence and comes to the same tokens", async () => {
     const { steps, results } = await startChain();
-    const send = async (stepId: number, run: ReturnType<typeof makeRun>, tokens: number[]): Promise<readonly number[]> => {
+    const send = async (
+      stepId: number,
+      run: ReturnType<typeof makeRun>,
+      tokens: number[],
+    ): Promise<readonly number[]> => {
       steps.send(makeFrame(stepId, [run], tokens));
       const ids = tokenIds(await results.next("result"));
       await steps.next("ack");
@@ -266,7 +270,8 @@ describe("StageHost", () => {
   it("frees a session by CloseSession, by its lease and with its epoch", async () => {
     const { host, steps } = await startWhole();
     const id = writeSessionId(sessionId(0));
-    const close = () => host.client.rpc.closeSession({ epoch: BigInt(EPOCH), sessionId: id, fence: 1 }, { timeoutMs: 2000 });
+    const close = () =>
+      host.client.rpc.closeSession({ epoch: BigInt(EPOCH), sessionId: id, fence: 1 }, { timeoutMs: 2000 });
     expect((await close()).existed).toBe(true);
     expect((await close()).existed).toBe(false);
     expect(host.engine.closedSlots).toEqual([0]);
@@ -302,14 +307,16 @@ describe("StageHost", () => {
 
   it("refuses streams of another protocol, of another epoch, and results where there is no head", async () => {
     const { first } = await startChain();
-    expect(await codeOf(() => TestStream.open(first.client, StreamRole.STEPS, { protocolVersion: 99 }))).toBe("PROTOCOL_MISMATCH");
+    expect(await codeOf(() => TestStream.open(first.client, StreamRole.STEPS, { protocolVersion: 99 }))).toBe(
+      "PROTOCOL_MISMATCH",
+    );
     expect(await codeOf(() => TestStream.open(first.client, StreamRole.STEPS, { epoch: 1n }))).toBe("STALE_EPOCH");
     expect(await codeOf(() => TestStream.open(first.client, StreamRole.RESULTS))).toBe("FRAME_INVALID");
     expect(await codeOf(() => TestStream.open(first.client, StreamRole.UNSPECIFIED))).toBe("FRAME_INVALID");
   });
 
   it("answers a step with an error when nobody listens to its results", async () => {
-    const { host, steps, results } = await startWhole();
+    const { steps, results } = await startWhole();
     results.cancel();
     // The host hears of it in its own time; until then it acknowledges.
     const answers: string[] = [];

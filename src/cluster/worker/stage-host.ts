@@ -5,7 +5,6 @@ import type { BidiStream } from "../../net/index.ts";
 import {
   type Capabilities,
   type CloseSessionRequest,
-  type CloseSessionResponseSchema,
   type CreateSessionRequest,
   type CreateSessionResponseSchema,
   type ForwardReplySchema,

@@ -1,6 +1,13 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { must, NoodleError } from "../../common/index.ts";
-import type { EngineIdentity, KvLayer, SamplingParams, StageConfig, StageInfo, StageOutput } from "../../engine/index.ts";
+import type {
+  EngineIdentity,
+  KvLayer,
+  SamplingParams,
+  StageConfig,
+  StageInfo,
+  StageOutput,
+} from "../../engine/index.ts";
 import type { EngineCall, EngineChoice, EngineReply, EngineRequest, ForwardRequest } from "./engine-messages.ts";
 import { resolveEntry } from "./resolve-entry.ts";
 
@@ -14,7 +21,6 @@ export interface AsyncEngine {
   probe(): Promise<string>;
   openSlot(slot: number, sampling: SamplingParams): Promise<void>;
   closeSlot(slot: number): Promise<void>;
-  truncate(slot: number, position: number): Promise<void>;
   /** `input.hidden`'s buffer is moved: the caller may not read it afterwards. */
   forward(request: ForwardRequest): Promise<StageOutput>;
   readKv(slot: number): Promise<readonly KvLayer[]>;
@@ -74,10 +80,6 @@ export class StageThread implements AsyncEngine {
 
   async closeSlot(slot: number): Promise<void> {
     await this.#ask({ type: "closeSlot", slot });
-  }
-
-  async truncate(slot: number, position: number): Promise<void> {
-    await this.#ask({ type: "truncate", slot, position });
   }
 
   async forward(request: ForwardRequest): Promise<StageOutput> {

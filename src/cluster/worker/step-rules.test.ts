@@ -14,7 +14,12 @@ describe("decideStep", () => {
     ["refuses the last position with another number of rows", { position: 16, rows: 3 }, "STEP_OUT_OF_ORDER"],
     ["refuses a position beyond the next", { position: 21 }, "STEP_OUT_OF_ORDER"],
     ["refuses a position beyond the next of a higher fence too", { position: 21, fence: 4 }, "STEP_OUT_OF_ORDER"],
-    ["drops later positions for a lower position of a higher fence", { position: 5, fence: 4, branch: 0 }, "compute", 5],
+    [
+      "drops later positions for a lower position of a higher fence",
+      { position: 5, fence: 4, branch: 0 },
+      "compute",
+      5,
+    ],
     ["drops later positions for a lower position of a later branch", { position: 19, branch: 2 }, "compute", 19],
     ["computes the next position of a higher fence without dropping", { fence: 4 }, "compute"],
     ["computes again what a higher fence repeats", { fence: 4, position: 16, rows: 4 }, "compute", 16],

@@ -77,7 +77,9 @@ export function decideStep(session: SessionPosition, step: Step, limits: StepLim
     nextPosition: end,
     last: { position: step.position, rows: step.rows },
   };
-  return step.position < nextPosition ? { type: "compute", truncateTo: step.position, next } : { type: "compute", next };
+  return step.position < nextPosition
+    ? { type: "compute", truncateTo: step.position, next }
+    : { type: "compute", next };
 }
 
 /** Below 0 when the step's attempt is older than the session's, above 0 when it is newer. */

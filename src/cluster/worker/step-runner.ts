@@ -99,7 +99,9 @@ export class StepRunner {
       }
       const decision = decideStep(session.position, { epoch: step.epoch, ...run }, limits);
       if (decision.type === "refuse") {
-        throw new NoodleError(decision.code, `session ${run.sessionId}: ${decision.reason}`, { details: decision.details });
+        throw new NoodleError(decision.code, `session ${run.sessionId}: ${decision.reason}`, {
+          details: decision.details,
+        });
       }
       const hiddenRows = this.#isBehindBlocks() ? countOutputRows([run]) : run.rows;
       planned.push({ run, session, decision, firstRow, firstHiddenRow, hiddenRows });
@@ -128,7 +130,10 @@ export class StepRunner {
     const { nEmbd } = this.#info;
     const tokens = computing.flatMap(({ run, firstRow }) => [...step.tokens.subarray(firstRow, firstRow + run.rows)]);
     const rows = (part: Planned): Float32Array =>
-      must(hidden, "hidden state").subarray(part.firstHiddenRow * nEmbd, (part.firstHiddenRow + part.hiddenRows) * nEmbd);
+      must(hidden, "hidden state").subarray(
+        part.firstHiddenRow * nEmbd,
+        (part.firstHiddenRow + part.hiddenRows) * nEmbd,
+      );
     return { runs, tokens: Int32Array.from(tokens), hidden: hidden === null ? null : concatenate(computing.map(rows)) };
   }
 

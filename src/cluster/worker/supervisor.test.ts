@@ -182,6 +182,15 @@ describe("WorkerSupervisor", () => {
     await expect(worker.start()).rejects.toMatchObject({ code: "PEER_UNREACHABLE" });
   });
 
+  it("can be stopped while it starts, and leaves nothing running", async () => {
+    const worker = makeWorker("127.0.0.1:1");
+    const started = worker.start();
+    started.catch(() => undefined);
+    await worker.close("changed my mind");
+    await expect(started).rejects.toMatchObject({ code: "INTERRUPTED" });
+    expect(await worker.closed).toBeUndefined();
+  });
+
   it("says so when its port is taken", async () => {
     const coordinator = await startCoordinator();
     const port = Number(coordinator.address.split(":")[1]);

@@ -76,6 +76,7 @@ export class WorkerSupervisor {
   #listening: HostListening | undefined;
   #capabilities: Capabilities | undefined;
   #assignment: Assignment | undefined;
+  #refusal: NoodleError | undefined;
   #restarts = 0;
   #kicked = false;
   #wake: (() => void) | undefined;
@@ -113,8 +114,11 @@ export class WorkerSupervisor {
       await this.#startHost(engine.variant);
       await this.#register();
     } catch (error) {
+      const wasStopped = this.#closing.signal.aborted && this.#refusal === undefined;
       await this.close("the start failed");
-      throw error;
+      throw wasStopped
+        ? new NoodleError("INTERRUPTED", "the worker was stopped while it started", { cause: error })
+        : error;
     }
     this.#loop = this.#reconcile();
   }
@@ -150,8 +154,16 @@ export class WorkerSupervisor {
     await new Promise<void>((resolve, reject) => {
       const timer = setTimeout(() => {
         const why = lastError === undefined ? "" : `: ${lastError.message}`;
-        reject(new NoodleError("PEER_UNREACHABLE", `no coordinator at ${join} within ${joinTimeoutMs} ms (--join)${why}`));
+        reject(
+          new NoodleError("PEER_UNREACHABLE", `no coordinator at ${join} within ${joinTimeoutMs} ms (--join)${why}`),
+        );
       }, joinTimeoutMs);
+      const stop = (): void => {
+        clearTimeout(timer);
+        reject(new NoodleError("INTERRUPTED", "stopped before the registration"));
+      };
+      this.#closing.signal.addEventListener("abort", stop, { once: true });
+      if (this.#closing.signal.aborted) return stop();
       this.#link = new CoordinatorLink({
         address: join,
         makeRegister: () => this.#makeRegister(),
@@ -166,6 +178,7 @@ export class WorkerSupervisor {
         onShutdown: (why) => void this.#end(why, undefined),
         onRefused: (error) => {
           clearTimeout(timer);
+          this.#refusal = error;
           reject(error);
           void this.#end("refused", error);
         },
@@ -329,7 +342,11 @@ export class WorkerSupervisor {
     this.#host = host;
     this.#hostStartedMs = performance.now();
     const { kind, directory } = engine;
-    const choice = { kind, ...(directory === undefined ? {} : { directory }), ...(variant === undefined ? {} : { variant }) };
+    const choice = {
+      kind,
+      ...(directory === undefined ? {} : { directory }),
+      ...(variant === undefined ? {} : { variant }),
+    };
     const start = { nodeId: this.nodeId, listenHost, listenPort: this.#listening?.port ?? listenPort, engine: choice };
     try {
       this.#listening = await host.start(start);

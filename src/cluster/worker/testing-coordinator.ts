@@ -18,40 +18,35 @@ import type { StageFileSource } from "../stage-files/index.ts";
 type JoinStream = BidiStream<Init<typeof CoordinatorMessageSchema>, WorkerMessage>;
 
 export class ScriptedCoordinator {
-  readonly address: string;
+  address = "";
   readonly registers: Register[] = [];
   readonly reports: StageReport[] = [];
   readonly leaving: string[] = [];
   heartbeats = 0;
   /** Refuses registrations with this, when set. */
   refusal: NoodleError | undefined;
-  readonly close: () => Promise<void>;
+  close: () => Promise<void> = async () => undefined;
   #stream: JoinStream | undefined;
   #changed: (() => void)[] = [];
-
-  private constructor(address: string, close: () => Promise<void>) {
-    this.address = address;
-    this.close = close;
-  }
 
   static async start(port = 0): Promise<ScriptedCoordinator> {
     const unused = (): never => {
       throw new NoodleError("ILLEGAL_STATE", "not in this script");
     };
-    let script: ScriptedCoordinator | undefined;
+    const script = new ScriptedCoordinator();
     const server = createServer({
       port,
       services: [
         bindService(CoordinatorService, {
-          join: (stream) => script?.accept(stream),
+          join: (stream) => script.accept(stream),
           generate: unused,
           status: unused,
           ping: unused,
         }),
       ],
     });
-    const bound = await server.start();
-    script = new ScriptedCoordinator(`127.0.0.1:${bound}`, () => server.close(0));
+    script.address = `127.0.0.1:${await server.start()}`;
+    script.close = () => server.close(0);
     return script;
   }
 

@@ -66,10 +66,6 @@ export class InlineEngine implements AsyncEngine {
     this.#loaded().closeSlot(slot);
   }
 
-  async truncate(slot: number, position: number): Promise<void> {
-    this.#loaded().truncate(slot, position);
-  }
-
   async forward({ input, truncations, wantLogits }: ForwardRequest): Promise<StageOutput> {
     this.forwards += 1;
     await this.gate;
@@ -115,7 +111,13 @@ export async function startTestHost(
   port = 0,
 ): Promise<TestHost> {
   const units = { first, end };
-  const engine = new InlineEngine({ units, layers: LAYERS, nEmbd: 4, nVocab: 50, ...(faults === undefined ? {} : { faults }) });
+  const engine = new InlineEngine({
+    units,
+    layers: LAYERS,
+    nEmbd: 4,
+    nVocab: 50,
+    ...(faults === undefined ? {} : { faults }),
+  });
   const clock = { ms: 0 };
   const nodeId = `node-${first}`;
   const hopLimits = { stallMs: 800, connectWaitMs: 1000 };
@@ -237,7 +239,11 @@ export function sessionId(slot: number): string {
   return String(slot).padStart(32, "0");
 }
 
-export async function createSession(client: ServiceClient<typeof StageService>, slot: number, fence = 1): Promise<number> {
+export async function createSession(
+  client: ServiceClient<typeof StageService>,
+  slot: number,
+  fence = 1,
+): Promise<number> {
   const request = { epoch: BigInt(EPOCH), sessionId: writeSessionId(sessionId(slot)), fence, slot };
   return (await client.rpc.createSession(request, { timeoutMs: 2000 })).nextPosition;
 }

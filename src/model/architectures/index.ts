@@ -1,8 +1,10 @@
 import { exaone4 } from "./exaone4.ts";
 import { gemma3 } from "./gemma3.ts";
 import { gpt2 } from "./gpt2.ts";
+import { gptOss } from "./gpt-oss.ts";
 import { granite, granitemoe } from "./granite.ts";
 import { llama } from "./llama.ts";
+import { mistral3 } from "./mistral3.ts";
 import { olmo2 } from "./olmo2.ts";
 import { olmoe } from "./olmoe.ts";
 import { phi3 } from "./phi3.ts";
@@ -34,9 +36,11 @@ export const ARCHITECTURES: ReadonlyMap<string, ArchitectureSpec> = new Map(
     exaone4,
     gemma3,
     gpt2,
+    gptOss,
     granite,
     granitemoe,
     llama,
+    mistral3,
     olmo2,
     olmoe,
     phi3,

@@ -15,8 +15,8 @@ export const smollm3: ArchitectureSpec = {
   groupedHeads: true,
   experts: "never",
   headStage: "llama",
-  illegalCut: (_facts, cut) =>
-    (cut - 1) % NO_ROPE_PERIOD !== 0
+  illegalCut: (facts, cut) =>
+    cut <= facts.blockCount && (cut - 1) % NO_ROPE_PERIOD !== 0
       ? `every ${NO_ROPE_PERIOD}th block has no rotary positions, counted from a stage's first block`
       : null,
   blockTensors: llamaBlock,

@@ -36,6 +36,8 @@ export type MetadataEdits = ReadonlyMap<string, GgufValue | null>;
 export interface SlidingSpec {
   /** What holds when the file gives no pattern: every n-th layer sees everything, the others a window. */
   readonly defaultPeriod: number;
+  /** The engine refuses a file without a window, and one in which no layer has it. */
+  readonly required?: true;
 }
 
 /**
@@ -71,7 +73,7 @@ export interface CutSpec {
   readonly headStage: "llama" | "own" | "mirror";
   /** What the engine multiplies token embeddings by, or null. Must be the very float32 that the engine uses. */
   readonly embeddingScale?: (facts: ModelFacts) => number | null;
-  /** Why a cut between the units `cut - 1` and `cut`, both not the head, would change the result, or null. */
+  /** Why a cut between the units `cut - 1` and `cut` would change the result, or null. */
   readonly illegalCut?: (facts: ModelFacts, cut: number) => string | null;
   readonly pinnedBlockCount?: PinnedBlockCount;
   /** Metadata that a stage behind the embedding needs otherwise than the whole model. */

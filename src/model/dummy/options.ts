@@ -4,6 +4,9 @@ import { DUMMY_SHAPES, type DummyShape } from "./shapes.ts";
 import { MIN_VOCAB_SIZE } from "./tokenizer.ts";
 import { WEIGHT_TYPE_NAMES } from "./weight-data.ts";
 
+/** Shorter than the prompts of tests. */
+const SMALL_WINDOW = 64;
+
 /** Weights mostly Q4_K, some Q6_K, as the engine's own quantiser mixes them. */
 export const Q4_K_M = "q4_k_m";
 
@@ -93,7 +96,7 @@ function smallShape(architecture: string): DummyShape {
     vocab: 512,
     tied: true,
     contextLength: 2048,
-    ...(architecture === "gemma3" ? { slidingWindow: 64 } : {}),
+    ...(architecture === "gemma3" ? { slidingWindow: SMALL_WINDOW } : {}),
   };
 }
 
@@ -110,7 +113,7 @@ function chooseShape(options: DummyOptions): DummyShape {
 }
 
 function chooseWindow(options: DummyOptions, shape: DummyShape, spec: ArchitectureSpec): number | null {
-  const window = options.slidingWindow ?? shape.slidingWindow;
+  const window = options.slidingWindow ?? shape.slidingWindow ?? (spec.sliding?.required ? SMALL_WINDOW : undefined);
   if (window === undefined) return null;
   if (spec.sliding === undefined) throw usage(`--sliding-window: the architecture ${spec.name} has no sliding windows`);
   return readCount("sliding-window", window, 1, 1_048_576);
