@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import { GREEDY, openStage, type Stage, StageChain } from "../src/engine/index.ts";
 import { BareLoop } from "./bare-loop.ts";
 import { BenchCluster } from "./cluster.ts";
-import { type BenchContext, compare, type Sample } from "./lib.ts";
+import { type BenchContext, compare, median, type Sample } from "./lib.ts";
 import { makePrompt, prepareModel, prepareStage } from "./models.ts";
 
 const PROMPT_ROWS = 256;
@@ -101,6 +101,41 @@ export async function benchStages(context: BenchContext): Promise<void> {
   }
 }
 
+/** What the callback behind every captured hidden state costs: it is called for each graph node. */
+export async function benchCapture(context: BenchContext): Promise<void> {
+  const bench = "capture";
+  const model = await prepareModel(context);
+  const threads = cpus().length;
+  const plain = new BareLoop(model, { threads, contextTokens: CONTEXT_TOKENS });
+  const watched = new BareLoop(model, { threads, contextTokens: CONTEXT_TOKENS, capture: true });
+  const samples: Sample[] = [];
+  try {
+    for (let repetition = -1; repetition < context.repetitions; repetition++) {
+      const prompt = makePrompt(32, repetition);
+      const subjects = [["plain", plain], ["watched", watched]] as const;
+      const times = new Map<string, number[]>(subjects.map(([name]) => [name, []]));
+      const tokens = new Map(subjects.map(([name, loop]) => [name, loop.begin(prompt)]));
+      for (let i = 0; i < TOKENS; i++) {
+        for (const [name, loop] of subjects) {
+          const start = performance.now();
+          tokens.set(name, loop.step(Int32Array.of(tokens.get(name) ?? 0)));
+          times.get(name)?.push(performance.now() - start);
+        }
+      }
+      if (repetition < 0) continue;
+      for (const [subject, values] of times) {
+        const sample = { bench, subject, metric: "time-per-token", unit: "ms", value: median(values), repetition };
+        samples.push(sample);
+        context.record(sample);
+      }
+    }
+    compare(context, samples, { bench, metric: "time-per-token", subject: "watched", baseline: "plain" }, { most: 1.01 });
+  } finally {
+    plain.close();
+    watched.close();
+  }
+}
+
 /** One token of each subject in turn, so that both see the same minutes. @returns median ms per token of each */
 async function decodeInTurns(runners: readonly [string, Pick<Stage, "openSlot" | "forward">][], repetition: number): Promise<[string, number][]> {
   const prompt = makePrompt(32, repetition);
@@ -118,5 +153,5 @@ async function decodeInTurns(runners: readonly [string, Pick<Stage, "openSlot" |
       totals.set(name, list);
     }
   }
-  return [...totals].map(([name, times]) => [name, times.toSorted((a, b) => a - b)[Math.floor(times.length / 2)] ?? Number.NaN]);
+  return [...totals].map(([name, times]) => [name, median(times)]);
 }

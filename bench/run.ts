@@ -7,7 +7,7 @@
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { benchStages, benchWorker } from "./engine.ts";
+import { benchCapture, benchStages, benchWorker } from "./engine.ts";
 import { runHopBench } from "./hop.ts";
 import { type BenchContext, type Comparison, describeMachine, rowWriter } from "./lib.ts";
 import { benchMemory, benchPipeline, benchStart } from "./pipeline.ts";
@@ -15,6 +15,7 @@ import { benchMemory, benchPipeline, benchStart } from "./pipeline.ts";
 const BENCHES: Readonly<Record<string, (context: BenchContext) => Promise<void>>> = {
   worker: benchWorker,
   stages: benchStages,
+  capture: benchCapture,
   hop: benchHop,
   pipeline: benchPipeline,
   memory: benchMemory,

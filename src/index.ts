@@ -39,6 +39,7 @@ export {
   type Split,
   splitByBytes,
   sourceFromFile,
+  stageBytes,
   type UnitRange,
   writeStage,
 } from "./model/index.ts";

@@ -75,9 +75,24 @@ export function writeGenerateDocument(generation: Generation, more: Readonly<Rec
   };
 }
 
-/** Where a token's time goes, stage by stage; shares are of the sum that the table shows. */
-export function renderStageTable(stages: readonly StageStats[]): string {
-  const tokenMs = sumStageMs(stages);
+/**
+ * Where a token's time goes, stage by stage. What the measured time between two tokens holds beyond the stages' own
+ * (way back, sampling's history, coordinator) is a row of its own; shares are of that measured time.
+ */
+export function renderStageTable(generation: Generation): string {
+  const { stages, decodeTokensPerSec } = generation;
+  const stagesMs = sumStageMs(stages);
+  const tokenMs = decodeTokensPerSec > 0 ? Math.max(stagesMs, 1000 / decodeTokensPerSec) : stagesMs;
+  const share = (ms: number): string => (tokenMs === 0 ? "-" : `${((ms / tokenMs) * 100).toFixed(0)}%`);
+  const rows = stages.map((stage) => [
+    stage.name,
+    `${stage.units.first}:${stage.units.end}`,
+    (stage.weightsBytes / 1e6).toFixed(1),
+    formatMs(stage.computeMsP50),
+    formatMs(stage.queueMsP50),
+    formatMs(stage.hopMsP50),
+    share(stageMs(stage)),
+  ]);
   return renderTable(
     [
       { title: "stage" },
@@ -88,15 +103,7 @@ export function renderStageTable(stages: readonly StageStats[]): string {
       { title: "hop ms", align: "right" },
       { title: "share", align: "right" },
     ],
-    stages.map((stage) => [
-      stage.name,
-      `${stage.units.first}:${stage.units.end}`,
-      (stage.weightsBytes / 1e6).toFixed(1),
-      formatMs(stage.computeMsP50),
-      formatMs(stage.queueMsP50),
-      formatMs(stage.hopMsP50),
-      tokenMs === 0 ? "-" : `${((stageMs(stage) / tokenMs) * 100).toFixed(0)}%`,
-    ]),
+    [...rows, ["elsewhere", "", "", "", "", "", share(tokenMs - stagesMs)]],
   );
 }
 

@@ -6,15 +6,13 @@ export interface SplitFigures {
   readonly undividedTokensPerSec: number;
   /** Of one token, in the median, all stages together. */
   readonly computeMs: number;
-  readonly waitMs: number;
   readonly largestStageBytes: number;
   readonly modelBytes: number;
 }
 
 /** Honest words about whether the split was worth it here: sentences, in order. */
 export function judgeSplit(figures: SplitFigures): readonly string[] {
-  const { workers, pipelineTokensPerSec, undividedTokensPerSec, computeMs, waitMs, largestStageBytes, modelBytes } =
-    figures;
+  const { workers, pipelineTokensPerSec, undividedTokensPerSec, computeMs, largestStageBytes, modelBytes } = figures;
   const ratio = undividedTokensPerSec > 0 ? pipelineTokensPerSec / undividedTokensPerSec : 0;
   const rates = `${pipelineTokensPerSec.toFixed(0)} tokens/s through ${workers} workers, ${undividedTokensPerSec.toFixed(0)} undivided in one process: ${ratio.toFixed(2)} times the speed.`;
   const words = [rates];
@@ -29,10 +27,11 @@ export function judgeSplit(figures: SplitFigures): readonly string[] {
       "The split was faster here; with one stream on one machine that is more likely noise, or a cooler core, than a gain.",
     );
   }
-  if (computeMs + waitMs > 0) {
-    const share = (waitMs / (computeMs + waitMs)) * 100;
+  const tokenMs = pipelineTokensPerSec > 0 ? 1000 / pipelineTokensPerSec : 0;
+  if (tokenMs > 0) {
+    const share = Math.min(100, (computeMs / tokenMs) * 100);
     words.push(
-      `Of a token's ${(computeMs + waitMs).toFixed(2)} ms, ${share.toFixed(0)}% went into queues and hops; a larger model computes longer for the same hops.`,
+      `Of the ${tokenMs.toFixed(2)} ms between two tokens, the stages computed ${share.toFixed(0)}%; the rest went into queues, hops and the way back. A larger model computes longer for the same hops.`,
     );
   }
   words.push(

@@ -10,20 +10,25 @@ export interface EngineDevice {
   readonly memoryFreeBytes: number;
 }
 
-export interface EngineDescription extends EngineIdentity {
+/** An engine in this process. */
+export interface LoadedEngine extends EngineIdentity {
+  /** The CPU and whatever else its backends found. */
+  readonly devices: readonly EngineDevice[];
+}
+
+export interface EngineDescription extends LoadedEngine {
   readonly directory: string;
   readonly packageName: string | null;
   /** CPU variants that the package carries. */
   readonly variants: readonly string[];
-  readonly devices: readonly EngineDevice[];
   /** CPU features that the loaded variant uses, in the library's own words. */
   readonly features: readonly string[];
 }
 
 /** Loads the engine into this process. Idempotent. @throws NoodleError `ENGINE_NOT_FOUND`, `ENGINE_INCOMPATIBLE` */
-export function loadEngine(options: LoadOptions = {}): EngineIdentity {
-  const { build, variant } = loadLibrary(options);
-  return { build, variant };
+export function loadEngine(options: LoadOptions = {}): LoadedEngine {
+  const library = loadLibrary(options);
+  return { build: library.build, variant: library.variant, devices: listDevices(library) };
 }
 
 export function describeEngine(options: LoadOptions = {}): EngineDescription {

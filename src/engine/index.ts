@@ -1,4 +1,4 @@
-export { defaultThreads, describeEngine, type EngineDescription, type EngineDevice, loadEngine } from "./engine.ts";
+export { defaultThreads, describeEngine, type EngineDescription, type EngineDevice, type LoadedEngine, loadEngine } from "./engine.ts";
 export { FakeStage } from "./fake.ts";
 export { checkEngineLayout, type LayoutReport, requireEngineLayout } from "./layout-check.ts";
 export { ENGINE_VERSION, listEnginePackages, type LoadOptions } from "./native/index.ts";

@@ -45,7 +45,7 @@ export function listCuts(facts: ModelFacts): CutTable {
 }
 
 /** Why a cut would change the result, or null. */
-export function findCutObstacle(facts: ModelFacts, cut: number): string | null {
+function findCutObstacle(facts: ModelFacts, cut: number): string | null {
   const support = findSupport(facts);
   if (support.level === "unsupported") return support.reason;
   const { spec } = support;
@@ -56,39 +56,26 @@ export function findCutObstacle(facts: ModelFacts, cut: number): string | null {
     const { count, what } = spec.pinnedBlockCount;
     return `the engine tells the ${what} from the number of blocks being ${count}, so they must stay together`;
   }
-  return support.level === "verified" ? findVaryingWidth(facts) : null;
+  return findWindowObstacle(facts, spec, cut) ?? (support.level === "verified" ? findVaryingWidth(facts) : null);
 }
 
 /** What `findStageObstacle` must know of a model. */
 export interface StageLimits {
   readonly blockCount: number;
   readonly pinnedBlockCount: PinnedBlockCount | null;
-  /** For each block whether it has a sliding window, where a stage with blocks must hold one that has; else null. */
-  readonly windowBlocks: readonly boolean[] | null;
 }
 
-/** What limits the stages of a model beyond its cuts. */
 export function readStageLimits(facts: ModelFacts): StageLimits {
   const support = findSupport(facts);
-  const { blockCount } = facts;
-  if (support.level === "unsupported") return { blockCount, pinnedBlockCount: null, windowBlocks: null };
-  const { spec } = support;
-  return {
-    blockCount,
-    pinnedBlockCount: spec.pinnedBlockCount ?? null,
-    windowBlocks: spec.sliding?.required === true ? readSlidingLayers(facts, spec) : null,
-  };
+  const pinnedBlockCount = support.level === "unsupported" ? null : (support.spec.pinnedBlockCount ?? null);
+  return { blockCount: facts.blockCount, pinnedBlockCount };
 }
 
 /** Why a stage would change the result though both its cuts are legal, or null. */
 export function findStageObstacle(model: StageLimits, range: UnitRange): string | null {
   const blocks = blocksOf(range, model.blockCount);
   const heldBlocks = blocks.end - blocks.first;
-  if (heldBlocks === 0 || heldBlocks === model.blockCount) return null;
-  if (model.windowBlocks !== null && !model.windowBlocks.slice(blocks.first, blocks.end).includes(true)) {
-    return "the engine refuses a stage in which no block has a sliding window";
-  }
-  if (heldBlocks !== model.pinnedBlockCount?.count) return null;
+  if (heldBlocks === model.blockCount || heldBlocks !== model.pinnedBlockCount?.count) return null;
   return `the engine takes another ${model.pinnedBlockCount.what} for a stage of exactly ${heldBlocks} blocks`;
 }
 
@@ -117,6 +104,14 @@ function findHeadObstacle(facts: ModelFacts, spec: CutSpec): string | null {
     }
   }
   return null;
+}
+
+/** Where every stage needs a window: stages begin with a block that has one, and one lies before their beginning. */
+function findWindowObstacle(facts: ModelFacts, spec: CutSpec, cut: number): string | null {
+  if (spec.sliding?.required !== true) return null;
+  const layers = readSlidingLayers(facts, spec) ?? [];
+  if (layers[cut - 1] === true && layers.slice(0, cut - 1).includes(true)) return null;
+  return "the engine refuses a stage without a sliding window, so stages must begin with a block that has one";
 }
 
 function findVaryingWidth(facts: ModelFacts): string | null {

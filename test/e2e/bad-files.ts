@@ -27,7 +27,10 @@ function text(value: string): Buffer {
   return Buffer.concat([u64(BigInt(Buffer.byteLength(value))), Buffer.from(value)]);
 }
 
-function buildFile(tensors: readonly PlainTensor[], counts: { readonly tensors?: bigint; readonly keys?: bigint } = {}): Buffer {
+function buildFile(
+  tensors: readonly PlainTensor[],
+  counts: { readonly tensors?: bigint; readonly keys?: bigint } = {},
+): Buffer {
   const header = Buffer.concat([
     Buffer.from("GGUF"),
     u32(3),
@@ -40,7 +43,13 @@ function buildFile(tensors: readonly PlainTensor[], counts: { readonly tensors?:
     u32(U32),
     u32(1),
     ...tensors.map(({ name, dims, offset }) =>
-      Buffer.concat([text(name), u32(dims.length), ...dims.map((dim) => u64(BigInt(dim))), u32(TYPE_F32), u64(BigInt(offset))]),
+      Buffer.concat([
+        text(name),
+        u32(dims.length),
+        ...dims.map((dim) => u64(BigInt(dim))),
+        u32(TYPE_F32),
+        u64(BigInt(offset)),
+      ]),
     ),
   ]);
   const padded = Math.ceil(header.length / 32) * 32;

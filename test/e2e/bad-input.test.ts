@@ -21,15 +21,19 @@ async function expectError(args: readonly string[], code: string, exit: number):
 }
 
 describe("a model file", () => {
-  test.each(BAD_FILES)("%s is refused by every command that reads it", { timeout: LIMIT_MS }, async (damage, bytes, code) => {
-    const path = tempPath(`${damage.replaceAll(" ", "-")}.gguf`);
-    writeFileSync(path, bytes);
-    await Promise.all([
-      expectError(["inspect", path], code, 2),
-      expectError(["cut", path, "--units", "0:1", "-o", tempPath("never.gguf")], code, 2),
-      expectError(["generate", path, "-p", "x"], code, 2),
-    ]);
-  });
+  test.each(BAD_FILES)(
+    "%s is refused by every command that reads it",
+    { timeout: LIMIT_MS },
+    async (damage, bytes, code) => {
+      const path = tempPath(`${damage.replaceAll(" ", "-")}.gguf`);
+      writeFileSync(path, bytes);
+      await Promise.all([
+        expectError(["inspect", path], code, 2),
+        expectError(["cut", path, "--units", "0:1", "-o", tempPath("never.gguf")], code, 2),
+        expectError(["generate", path, "-p", "x"], code, 2),
+      ]);
+    },
+  );
 
   test("that is not there, or is a folder, is named", { timeout: LIMIT_MS }, async () => {
     await expectError(["inspect", tempPath("missing.gguf")], "FILE_NOT_FOUND", 2);

@@ -9,7 +9,19 @@ const PROMPT = "Once upon a time there was a king who had three sons.";
 
 /** Starts `noodle up` on free ports and waits until it is ready. */
 async function startCluster(workers: number, data: string): Promise<Running & { readonly address: string }> {
-  const up = startNoodle(["up", STORYTELLER, "--workers", String(workers), "--port", "0", "--grpc-port", "0", "--data", tempPath(data), "--json"]);
+  const up = startNoodle([
+    "up",
+    STORYTELLER,
+    "--workers",
+    String(workers),
+    "--port",
+    "0",
+    "--grpc-port",
+    "0",
+    "--data",
+    tempPath(data),
+    "--json",
+  ]);
   await up.said(/^\}$/m);
   return { ...up, address: UpDocument.parse(JSON.parse(up.stdout())).grpc_address };
 }
@@ -25,26 +37,49 @@ async function stop(cluster: Running, signal: NodeJS.Signals = "SIGINT"): Promis
 }
 
 describe("noodle generate", () => {
-  test.each([1, 3])("through %i workers gives what the undivided engine gives, bit for bit", { timeout: LIMIT_MS }, async (workers) => {
-    const args = ["generate", STORYTELLER, "-p", PROMPT, "-n", "24", "--threads", "1", "--json"];
-    const run = startNoodle([...args, "--workers", String(workers), "--verify"]);
-    const { code, stdout } = await run.finished;
-    const document = GenerateDocument.parse(JSON.parse(stdout));
-    expect({ code, verify: document.verify }).toMatchObject({
-      code: 0,
-      verify: { identical_tokens: true, identical_logits: true, identical_kv: true, max_abs_logit_diff: 0, first_difference: null },
-    });
-    expect(document.token_ids).toHaveLength(24);
-    expect(document.stages).toHaveLength(workers);
-    expect(run.processes()).toEqual([]);
-    const reference = GenerateDocument.parse(JSON.parse((await runNoodle([...args, "--reference"])).stdout));
-    expect(reference.token_ids).toEqual(document.token_ids);
-    expect(reference.text).toBe(document.text);
-  });
+  test.each([1, 3])(
+    "through %i workers gives what the undivided engine gives, bit for bit",
+    { timeout: LIMIT_MS },
+    async (workers) => {
+      const args = ["generate", STORYTELLER, "-p", PROMPT, "-n", "24", "--threads", "1", "--json"];
+      const run = startNoodle([...args, "--workers", String(workers), "--verify"]);
+      const { code, stdout } = await run.finished;
+      const document = GenerateDocument.parse(JSON.parse(stdout));
+      expect({ code, verify: document.verify }).toMatchObject({
+        code: 0,
+        verify: {
+          identical_tokens: true,
+          identical_logits: true,
+          identical_kv: true,
+          max_abs_logit_diff: 0,
+          first_difference: null,
+        },
+      });
+      expect(document.token_ids).toHaveLength(24);
+      expect(document.stages).toHaveLength(workers);
+      expect(run.processes()).toEqual([]);
+      const reference = GenerateDocument.parse(JSON.parse((await runNoodle([...args, "--reference"])).stdout));
+      expect(reference.token_ids).toEqual(document.token_ids);
+      expect(reference.text).toBe(document.text);
+    },
+  );
 
   test("samples the same text for the same seed, another for another", { timeout: LIMIT_MS }, async () => {
     const tell = async (seed: string): Promise<string> => {
-      const options = ["-n", "32", "--temperature", "0.9", "--top-k", "50", "--min-p", "0.02", "--repeat-penalty", "1.1", "--seed", seed];
+      const options = [
+        "-n",
+        "32",
+        "--temperature",
+        "0.9",
+        "--top-k",
+        "50",
+        "--min-p",
+        "0.02",
+        "--repeat-penalty",
+        "1.1",
+        "--seed",
+        seed,
+      ];
       const { stdout } = await runNoodle(["generate", STORYTELLER, "-p", PROMPT, ...options, "--reference", "--json"]);
       return GenerateDocument.parse(JSON.parse(stdout)).text;
     };
@@ -70,7 +105,9 @@ describe("noodle generate", () => {
 });
 
 describe("noodle up", () => {
-  test("serves other commands, shows its state, and two clusters do not disturb each other", { timeout: LIMIT_MS }, async () => {
+  test("serves other commands, shows its state, and two clusters do not disturb each other", {
+    timeout: LIMIT_MS,
+  }, async () => {
     const [first, second] = await Promise.all([startCluster(2, "one"), startCluster(1, "two")]);
     const status = await readStatus(first.address);
     expect(status.nodes.map((node) => node.state)).toEqual(["ready", "ready"]);
@@ -79,7 +116,10 @@ describe("noodle up", () => {
     const ask = ["generate", STORYTELLER, "-p", PROMPT, "-n", "12", "--verify", "--json", "--coordinator"];
     const answers = await Promise.all([runNoodle([...ask, first.address]), runNoodle([...ask, second.address])]);
     for (const { code, stdout } of answers) {
-      expect({ code, verify: GenerateDocument.parse(JSON.parse(stdout)).verify?.identical_logits }).toEqual({ code: 0, verify: true });
+      expect({ code, verify: GenerateDocument.parse(JSON.parse(stdout)).verify?.identical_logits }).toEqual({
+        code: 0,
+        verify: true,
+      });
     }
     expect((await readStatus(first.address)).sessions).toEqual([]);
     await Promise.all([stop(first), stop(second, "SIGTERM")]);
@@ -94,13 +134,20 @@ describe("noodle up", () => {
     }
   });
 
-  test("answers a generation with a typed error when a stage's process is killed, and recovers", { timeout: LIMIT_MS }, async () => {
+  test("answers a generation with a typed error when a stage's process is killed, and recovers", {
+    timeout: LIMIT_MS,
+  }, async () => {
     const cluster = await startCluster(2, "killed");
     const run = startNoodle(["generate", "--coordinator", cluster.address, "-p", PROMPT, "-n", "450", "--json"]);
-    await until(async () => (await readStatus(cluster.address)).sessions.some((session) => session.generated_tokens > 3));
+    await until(async () =>
+      (await readStatus(cluster.address)).sessions.some((session) => session.generated_tokens > 3),
+    );
     const host = must((await readStatus(cluster.address)).stages[1]?.host_pid, "pid of a stage host");
     process.kill(host, "SIGKILL");
-    const { code, stdout } = await Promise.race([run.finished, sleep(30_000).then(() => ({ code: -1, stdout: "null" }))]);
+    const { code, stdout } = await Promise.race([
+      run.finished,
+      sleep(30_000).then(() => ({ code: -1, stdout: "null" })),
+    ]);
     const error = ErrorDocument.parse(JSON.parse(stdout));
     expect(["PEER_DEAD", "ENGINE_ABORTED"]).toContain(error.code);
     expect([1, 3]).toContain(code);
@@ -114,20 +161,38 @@ describe("noodle up", () => {
 describe("noodle coordinator and noodle worker", () => {
   test("make a cluster of separate processes; the worker outlives no Ctrl-C", { timeout: LIMIT_MS }, async () => {
     const ports = ["--port", "0", "--grpc-port", "0"];
-    const coordinator = startNoodle(["coordinator", STORYTELLER, "--expect", "1", ...ports, "--data", tempPath("separate")]);
+    const coordinator = startNoodle([
+      "coordinator",
+      STORYTELLER,
+      "--expect",
+      "1",
+      ...ports,
+      "--data",
+      tempPath("separate"),
+    ]);
     await coordinator.said(/gRPC \S+:\d+,/);
     const address = must(/gRPC (\S+:\d+),/.exec(coordinator.stdout())?.[1], "address");
     const worker = startNoodle(["worker", "--join", address, "--data", tempPath("separate-worker"), "--name", "only"]);
     await coordinator.said("ready: noodle generate");
     const { stdout } = await runNoodle(["generate", "--coordinator", address, "-p", PROMPT, "-n", "4", "--json"]);
-    expect(GenerateDocument.parse(JSON.parse(stdout)).stages.map(({ node, units }) => ({ node, units }))).toEqual([{ node: "only", units: "0:14" }]);
+    expect(GenerateDocument.parse(JSON.parse(stdout)).stages.map(({ node, units }) => ({ node, units }))).toEqual([
+      { node: "only", units: "0:14" },
+    ]);
     await stop(worker);
     await stop(coordinator);
   });
 
   test("a worker with too little memory for its stage is named, with the code", { timeout: LIMIT_MS }, async () => {
     const ports = ["--port", "0", "--grpc-port", "0"];
-    const coordinator = startNoodle(["coordinator", STORYTELLER, "--expect", "1", ...ports, "--data", tempPath("small")]);
+    const coordinator = startNoodle([
+      "coordinator",
+      STORYTELLER,
+      "--expect",
+      "1",
+      ...ports,
+      "--data",
+      tempPath("small"),
+    ]);
     await coordinator.said(/gRPC \S+:\d+,/);
     const address = must(/gRPC (\S+:\d+),/.exec(coordinator.stdout())?.[1], "address");
     const worker = startNoodle(["worker", "--join", address, "--data", tempPath("small-worker"), "--memory", "1MiB"]);

@@ -264,7 +264,7 @@ function createInlineEngine(faults: FakeFaults | undefined): AsyncEngine {
   let stage: FakeStage | undefined;
   const loaded = (): FakeStage => must(stage, "loaded stage");
   return {
-    start: async () => ({ build: "fake", variant: "fake" }),
+    start: async () => ({ build: "fake", variant: "fake", devices: [] }),
     load: async (config: StageConfig) => {
       stage = openFakeStage(config.stageFile, config, faults);
       return stage.info;

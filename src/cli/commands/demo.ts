@@ -16,13 +16,7 @@ import { parseThreads, parseWorkers } from "../cluster-options.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { BUNDLED_MODEL } from "../directories.ts";
 import { prepareEngine } from "../engine.ts";
-import {
-  collectGeneration,
-  type Generation,
-  renderStageTable,
-  sumStageMs,
-  writeGenerateDocument,
-} from "../generation.ts";
+import { collectGeneration, type Generation, renderStageTable, writeGenerateDocument } from "../generation.ts";
 import type { CliHost } from "../host.ts";
 import {
   chooseContextTokens,
@@ -51,9 +45,9 @@ interface DemoOptions {
 const PROMPT = "Once upon a time there was a king who had three sons.";
 const TOKENS = 160;
 const WORKERS = 3;
-const TEMPERATURE = 0.7;
+const TEMPERATURE = 0.5;
 const TOP_K = 40;
-const SEED = 7;
+const SEED = 1;
 
 export function addDemo(program: Command, host: CliHost): void {
   defineCommand(program, {
@@ -211,12 +205,12 @@ async function report(
 ): Promise<void> {
   const document = writeGenerateDocument(generation, { verify: writeVerification(verification) });
   const stages = document["stages"] as readonly object[];
+  const computeMs = generation.stages.reduce((sum, stage) => sum + stage.computeMsP50, 0);
   const words = judgeSplit({
     workers: plan.split.length,
     pipelineTokensPerSec: generation.decodeTokensPerSec,
     undividedTokensPerSec: reference.decodeTokensPerSec,
-    computeMs: generation.stages.reduce((sum, stage) => sum + stage.computeMsP50, 0),
-    waitMs: sumStageMs(generation.stages) - generation.stages.reduce((sum, stage) => sum + stage.computeMsP50, 0),
+    computeMs,
     largestStageBytes: Math.max(...plan.split.map((units) => stageBytes(plan.model, units))),
     modelBytes: plan.model.units.reduce((sum, unit) => sum + unit.bytes, 0),
   });
@@ -245,7 +239,7 @@ async function report(
   out.line(
     `Identical to the undivided engine, bit for bit: ${generation.tokenIds.length} tokens, their logits, and the keys and values of ${layers} layers.\n`,
   );
-  out.data(renderStageTable(generation.stages));
+  out.data(renderStageTable(generation));
   out.line();
   for (const sentence of words) out.line(sentence);
   out.line(`\nThe run's files: ${folder.path}`);

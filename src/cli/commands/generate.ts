@@ -83,13 +83,22 @@ async function generate(context: CommandContext, model: string | undefined, opti
   const threads = chooseLocalThreads(options.threads, workers);
   const contextTokens = chooseContextTokens(options.context, description.contextLength);
   const check = (tokenizer: Tokenizer): void => void tokenizePrompt(tokenizer, options.prompt, contextTokens);
-  const generation = await withLocalCluster({ context, model: path, options, threads, workers, check }, ({ coordinator }) =>
-    collectGeneration(coordinator.generate(writeRequest(job), context.signal), job.onText),
+  const generation = await withLocalCluster(
+    { context, model: path, options, threads, workers, check },
+    ({ coordinator }) => collectGeneration(coordinator.generate(writeRequest(job), context.signal), job.onText),
   );
   // The workers have ended and given their memory back: the reference needs room for the whole model.
   const parallel = chooseParallel(options.parallel);
   const { sampling } = job;
-  await finish(job, generation, { modelPath: path, sampling, maxTokens: options.tokens, threads, contextTokens, parallel, maxRows: MAX_ROWS });
+  await finish(job, generation, {
+    modelPath: path,
+    sampling,
+    maxTokens: options.tokens,
+    threads,
+    contextTokens,
+    parallel,
+    maxRows: MAX_ROWS,
+  });
 }
 
 /** @throws NoodleError `USAGE` for combinations that mean nothing */
@@ -189,7 +198,7 @@ async function finish(
     writeGenerateDocument(generation, verification === undefined ? {} : { verify: writeVerification(verification) }),
   );
   out.note("");
-  out.note(renderStageTable(generation.stages));
+  out.note(renderStageTable(generation));
   out.note(
     `${generation.promptTokenIds.length} prompt tokens, ${generation.tokenIds.length} generated (${generation.finishReason}), first after ${generation.ttftMs.toFixed(0)} ms, then ${generation.decodeTokensPerSec.toFixed(1)} tokens/s`,
   );

@@ -18,7 +18,7 @@ interface WorkerCommandOptions {
   readonly join: string;
   readonly listen: string;
   readonly advertise?: string;
-  readonly name: string;
+  readonly name?: string;
   readonly data?: string;
   readonly memory?: number;
   readonly cache: number;
@@ -40,7 +40,7 @@ export function addWorker(program: Command, host: CliHost): void {
     .requiredOption("--join <host:port>", "gRPC address of the coordinator")
     .option("--listen <host:port>", "address for the other stages, port 0 = any free one", `${LOOPBACK}:0`)
     .option("--advertise <host:port>", "the same address as the others reach it (default: --listen)")
-    .option("--name <name>", "how people call this worker", hostname())
+    .option("--name <name>", "how people call this worker (default: the host's name)")
     .option("--data <dir>", "data directory: stage files and this worker's identity")
     .option("--memory <size>", "what NoodleCore may use (default: what is free at the start)", (text) =>
       parseSizeBytes(text, "--memory"),
@@ -59,6 +59,7 @@ export function addWorker(program: Command, host: CliHost): void {
 async function work({ out, host, signal }: CommandContext, options: WorkerCommandOptions): Promise<void> {
   const join = formatHostPort(parseHostPort(options.join, "--join"));
   const listen = parseHostPort(options.listen, "--listen", 0);
+  const name = options.name ?? hostname();
   const dataDirectory = resolveDataDirectory(host.env, options.data);
   const worker = new WorkerSupervisor({
     join,
@@ -67,7 +68,7 @@ async function work({ out, host, signal }: CommandContext, options: WorkerComman
     ...(options.advertise === undefined
       ? {}
       : { advertise: formatHostPort(parseHostPort(options.advertise, "--advertise")) }),
-    name: options.name,
+    name,
     dataDirectory,
     ...(options.memory === undefined ? {} : { memoryLimitBytes: options.memory }),
     threads: options.threads ?? defaultThreads(),
@@ -93,7 +94,7 @@ async function work({ out, host, signal }: CommandContext, options: WorkerComman
     pid: process.pid,
     join,
   });
-  out.line(`worker ${worker.nodeId} (${options.name}) serves on ${worker.stageAddress}`);
+  out.line(`worker ${worker.nodeId} (${name}) serves on ${worker.stageAddress}`);
   const error = await worker.closed;
   signal.throwIfAborted();
   if (error !== undefined) throw error;

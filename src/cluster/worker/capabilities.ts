@@ -2,14 +2,14 @@ import { readFileSync } from "node:fs";
 import { statfs } from "node:fs/promises";
 import { availableParallelism, cpus, freemem, hostname, totalmem } from "node:os";
 import { create } from "@bufbuild/protobuf";
-import type { EngineIdentity } from "../../engine/index.ts";
+import type { LoadedEngine } from "../../engine/index.ts";
 import { type Capabilities, CapabilitiesSchema, PROTOCOL_VERSION } from "../../protocol/index.ts";
 
 export interface CapabilityFacts {
   readonly nodeId: string;
   readonly name: string;
   readonly noodlecoreVersion: string;
-  readonly engine: EngineIdentity;
+  readonly engine: LoadedEngine;
   readonly dataDirectory: string;
   /** `--memory`; 0 = what is free at start. */
   readonly memoryLimitBytes: number;
@@ -34,15 +34,12 @@ export async function collectCapabilities(facts: CapabilityFacts): Promise<Capab
     memoryTotalBytes: BigInt(memory.totalBytes),
     memoryFreeBytes: BigInt(memory.freeBytes),
     memoryLimitBytes: BigInt(facts.memoryLimitBytes),
-    // This release computes on the CPU; its device is the machine's memory.
-    devices: [
-      {
-        name: cpu.model,
-        kind: "cpu",
-        memoryTotalBytes: BigInt(memory.totalBytes),
-        memoryFreeBytes: BigInt(memory.freeBytes),
-      },
-    ],
+    devices: facts.engine.devices.map(({ description, kind, memoryTotalBytes, memoryFreeBytes }) => ({
+      name: description,
+      kind,
+      memoryTotalBytes: BigInt(memoryTotalBytes),
+      memoryFreeBytes: BigInt(memoryFreeBytes),
+    })),
     diskFreeBytes: BigInt(disk.bavail) * BigInt(disk.bsize),
     dataDirectory: facts.dataDirectory,
     threads: facts.threads,

@@ -4,7 +4,7 @@
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { NoodleError } from "../../common/index.ts";
-import type { EngineIdentity, Stage, StageConfig } from "../../engine/index.ts";
+import type { LoadedEngine, Stage, StageConfig } from "../../engine/index.ts";
 import type { EngineCall, EngineChoice, EngineKind, EngineReply, EngineRequest } from "./engine-messages.ts";
 
 interface Answer {
@@ -86,8 +86,8 @@ async function answer(call: EngineCall): Promise<Answer> {
   }
 }
 
-async function start({ kind: engine, variant, directory }: EngineChoice): Promise<EngineIdentity> {
-  if (engine === "fake") return { build: "fake", variant: "fake" };
+async function start({ kind: engine, variant, directory }: EngineChoice): Promise<LoadedEngine> {
+  if (engine === "fake") return { build: "fake", variant: "fake", devices: [] };
   const { loadEngine } = await import("../../engine/index.ts");
   // Its log goes to stderr, where the supervisor looks for the cause when the process dies.
   const options = { log: true, ...(variant === undefined ? {} : { variant }) };

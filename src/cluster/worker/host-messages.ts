@@ -1,4 +1,4 @@
-import type { EngineIdentity, StageInfo } from "../../engine/index.ts";
+import type { LoadedEngine, StageInfo } from "../../engine/index.ts";
 import type { EngineChoice, ErrorJson } from "./engine-messages.ts";
 
 /** What a stage host is told to hold; everything but the file's path comes from the plan. */
@@ -43,7 +43,7 @@ export interface LoadedStage {
 
 /** Host to supervisor. */
 export type HostEvent =
-  | { readonly type: "listening"; readonly port: number; readonly pid: number; readonly engine: EngineIdentity }
+  | { readonly type: "listening"; readonly port: number; readonly pid: number; readonly engine: LoadedEngine }
   | { readonly type: "startFailed"; readonly error: ErrorJson }
   | ({ readonly type: "loaded" } & LoadedStage)
   | { readonly type: "loadFailed"; readonly epoch: number; readonly error: ErrorJson }

@@ -1,7 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { must, NoodleError } from "../../common/index.ts";
 import type {
-  EngineIdentity,
+  LoadedEngine,
   KvLayer,
   SamplingParams,
   StageConfig,
@@ -14,7 +14,7 @@ import { resolveEntry } from "./resolve-entry.ts";
 /** An engine behind a queue: calls are answered in order, none blocks the caller's thread. */
 export interface AsyncEngine {
   /** Loads the library and no model; the first call. */
-  start(choice: EngineChoice): Promise<EngineIdentity>;
+  start(choice: EngineChoice): Promise<LoadedEngine>;
   /** Replaces the loaded stage. @throws ENGINE_LOAD_FAILED and the errors of the stage's file */
   load(config: StageConfig): Promise<StageInfo>;
   /** JSON of the row-class probe of the loaded stage; empty where the engine has no classes. */
@@ -62,8 +62,8 @@ export class StageThread implements AsyncEngine {
     });
   }
 
-  async start(choice: EngineChoice): Promise<EngineIdentity> {
-    return (await this.#ask({ type: "start", choice })) as EngineIdentity;
+  async start(choice: EngineChoice): Promise<LoadedEngine> {
+    return (await this.#ask({ type: "start", choice })) as LoadedEngine;
   }
 
   async load(config: StageConfig): Promise<StageInfo> {

@@ -295,7 +295,9 @@ export class WorkerSupervisor {
     }
     this.#report(assignment, StageState.LOADING);
     const host = must(this.#host, "stage host");
-    const loaded = await host.load(makeHostAssignment(assign, must(assignment.prepared, "stage file").path));
+    const loaded = await host.load(
+      makeHostAssignment(assign, must(assignment.prepared, "stage file").path, this.#options.threads),
+    );
     if (assignment !== this.#assignment) return;
     assignment.settled = true;
     this.#reportReady(assignment, loaded);
@@ -408,8 +410,10 @@ export class WorkerSupervisor {
   }
 }
 
-function makeHostAssignment(assign: Assign, stageFile: string): HostAssignment {
-  const { stage, threads, contextTokens, parallel, maxRows, nextAddress, nextNodeId } = assign;
+/** @param ownThreads the worker's choice, where the plan leaves it the choice (0) */
+function makeHostAssignment(assign: Assign, stageFile: string, ownThreads: number): HostAssignment {
+  const { stage, contextTokens, parallel, maxRows, nextAddress, nextNodeId } = assign;
   const epoch = Number(assign.epoch);
+  const threads = assign.threads === 0 ? ownThreads : assign.threads;
   return { epoch, stage, stageFile, threads, contextTokens, parallel, maxRows, nextAddress, nextNodeId };
 }

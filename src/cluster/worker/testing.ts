@@ -1,7 +1,7 @@
 /** Helpers of this folder's tests: a stage host without processes, and the coordinator's side of its streams. */
 import type { MessageInitShape as Init } from "@bufbuild/protobuf";
 import { NoodleError } from "../../common/index.ts";
-import { FakeStage, type KvLayer, type StageConfig, type StageInfo, type StageOutput } from "../../engine/index.ts";
+import { FakeStage, type KvLayer, type LoadedEngine, type StageConfig, type StageInfo, type StageOutput } from "../../engine/index.ts";
 import { createClient, createServer, type ServiceClient } from "../../net/index.ts";
 import {
   encodeFrame,
@@ -44,8 +44,8 @@ export class InlineEngine implements AsyncEngine {
     this.#model = model;
   }
 
-  async start(): Promise<{ build: string; variant: string }> {
-    return { build: "fake", variant: "fake" };
+  async start(): Promise<LoadedEngine> {
+    return { build: "fake", variant: "fake", devices: [] };
   }
 
   async load(config: StageConfig): Promise<StageInfo> {

@@ -19,8 +19,9 @@ export interface DummyOptions {
   readonly layers?: number;
   readonly embd?: number;
   readonly heads?: number;
+  /** @default as `like` if that divides the heads, else as many as heads */
   readonly kvHeads?: number;
-  /** @default embd / heads */
+  /** @default as `like` while embd and heads are as there, else embd / heads */
   readonly headSize?: number;
   readonly ff?: number;
   readonly vocab?: number;
@@ -69,7 +70,7 @@ export function compileDummyOptions(options: DummyOptions): CompiledDummyOptions
     layers: readCount("layers", options.layers ?? shape.layers, 1, 512),
     embd,
     heads,
-    kvHeads: readCount("kv-heads", options.kvHeads ?? (spec.groupedHeads ? shape.kvHeads : heads), 1, heads),
+    kvHeads: readCount("kv-heads", options.kvHeads ?? chooseKvHeads(shape, spec, heads), 1, heads),
     headSize: readCount("head-size", headSize ?? embd / heads, 2, 1024),
     ff: readCount("ff", options.ff ?? shape.ff, 32, 1_048_576),
     vocab: readCount("vocab", options.vocab ?? shape.vocab, MIN_VOCAB_SIZE, 1_048_576),
@@ -110,6 +111,11 @@ function chooseShape(options: DummyOptions): DummyShape {
     throw usage(`--like ${options.like} is of the architecture ${shape.architecture}, not ${options.architecture}`);
   }
   return shape;
+}
+
+/** Those of the shape where they fit the heads that were asked for. */
+function chooseKvHeads(shape: DummyShape, spec: ArchitectureSpec, heads: number): number {
+  return spec.groupedHeads && heads % shape.kvHeads === 0 ? shape.kvHeads : heads;
 }
 
 function chooseWindow(options: DummyOptions, shape: DummyShape, spec: ArchitectureSpec): number | null {
