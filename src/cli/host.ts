@@ -9,6 +9,8 @@ export interface CliHost {
   readonly stdout: Sink;
   readonly stderr: Sink;
   readonly env: Readonly<Record<string, string | undefined>>;
+  /** Whether this run has written its `--json` document: there is one at most. */
+  readonly document: { written: boolean };
   /** Milliseconds on a monotonic clock. */
   nowMs(): number;
   /** Aborted by the first Ctrl-C (or SIGTERM); the reason is a NoodleError `INTERRUPTED`. */
@@ -38,6 +40,7 @@ export function collectHost(env: Readonly<Record<string, string | undefined>> = 
       },
     },
     env,
+    document: { written: false },
     nowMs: () => 0,
     signal: new AbortController().signal,
   };

@@ -8,7 +8,7 @@ import type { ClusterOptions } from "./cluster-options.ts";
 import type { CommandContext } from "./command.ts";
 import { resolveDataDirectory } from "./directories.ts";
 import { PACKAGE_ROOT } from "./package.ts";
-import { verifyUnverifiedModel } from "./split-verification.ts";
+import { requireExactSplit } from "./split-verification.ts";
 import { LOCAL_READY_TIMEOUT_MS, reportReadiness } from "./waiting.ts";
 
 /** What every run of this release is made of, undivided or not: a reference repeats it. */
@@ -61,7 +61,7 @@ export async function withLocalCluster<T>(
   using directory = claimClusterDirectory(resolveDataDirectory(host.env, options.data));
   using tokenizer = Tokenizer.open(model);
   request.check?.(tokenizer);
-  if (unverified === true) await verifyUnverifiedModel(context, model, split, workers, threads);
+  await requireExactSplit(context, { model, split, workers, threads, allowUnverified: unverified === true });
   out.progress.phase(`starting a coordinator and ${workers} worker${workers === 1 ? "" : "s"} on this machine`);
   const cluster = await LocalCluster.start(
     {

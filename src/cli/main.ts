@@ -26,6 +26,7 @@ const host: CliHost = {
   stdout: wrapStream(process.stdout),
   stderr,
   env: process.env,
+  document: { written: false },
   nowMs: () => performance.now(),
   signal: watchInterrupts(
     process,

@@ -38,7 +38,8 @@ describe("Output", () => {
     const host = collectHost();
     const out = new Output(host, true);
     out.document({ schema: "x.v1" });
-    out.error(new NoodleError("VERIFY_FAILED", "token 3"));
+    // Another Output of the same run, as the command line's own error printing is.
+    new Output(host, true).error(new NoodleError("VERIFY_FAILED", "token 3"));
     expect(JSON.parse(host.written.stdout)).toEqual({ schema: "x.v1" });
     expect(host.written.stderr).toContain("VERIFY_FAILED");
   });

@@ -16,7 +16,6 @@ export class Output {
   readonly json: boolean;
   readonly progress: Progress;
   readonly #host: CliHost;
-  #documentWritten = false;
 
   constructor(host: CliHost, json: boolean) {
     this.json = json;
@@ -38,7 +37,7 @@ export class Output {
   document(document: Document): void {
     if (!this.json) return;
     this.#host.stdout.write(`${JSON.stringify(document, null, 2)}\n`);
-    this.#documentWritten = true;
+    this.#host.document.written = true;
   }
 
   /** A line beside the data. */
@@ -51,7 +50,7 @@ export class Output {
   error(error: NoodleError): void {
     this.progress.clear();
     this.#host.stderr.write(`noodle: ${error.code}: ${error.message}\n  cure: ${error.row.cure}\n`);
-    if (!this.json || this.#documentWritten) return;
+    if (!this.json || this.#host.document.written) return;
     this.document({
       schema: "noodle.error.v1",
       ...error.toJSON(),

@@ -89,23 +89,35 @@ async function runSteps(
   }
 }
 
+export interface SupportRequest {
+  readonly model: string;
+  /** As the user wrote it; by bytes when absent. */
+  readonly split: string | undefined;
+  readonly workers: number;
+  readonly threads: number;
+  /** `--unverified` */
+  readonly allowUnverified: boolean;
+}
+
 /**
- * Verifies a split here before a cluster uses it, when the model is of an architecture that no test covers. The engine
- * must be prepared.
+ * Refuses to cut a model of an architecture that no test covers, before anything is started; with `--unverified` the
+ * split is verified here first. The engine must be prepared.
  *
- * @param split as the user wrote it; by bytes when absent. @throws as `verifySplit`
+ * @throws NoodleError `MODEL_UNVERIFIED` naming the flag; as `verifySplit`
  */
-export async function verifyUnverifiedModel(
-  { out, signal }: CommandContext,
-  path: string,
-  split: string | undefined,
-  workers: number,
-  threads: number,
-): Promise<void> {
-  const file = await openGguf(path);
+export async function requireExactSplit({ out, signal }: CommandContext, request: SupportRequest): Promise<void> {
+  const { split, workers, threads } = request;
+  const file = await openGguf(request.model);
   try {
     const model = describeModel(file.header, file.fileBytes);
     if (model.support !== "unverified" || workers === 1) return;
+    if (!request.allowUnverified) {
+      throw new NoodleError(
+        "MODEL_UNVERIFIED",
+        `no test has verified cuts of the architecture "${model.architecture}"; --unverified verifies this one first`,
+        { details: { architecture: model.architecture } },
+      );
+    }
     out.progress.phase(`verifying the split: no test has covered the architecture "${model.architecture}"`);
     const stages = split === undefined ? splitByBytes(model, workers) : parseSplit(split, model);
     await verifySplit(file, await hashModel(file, undefined, signal), stages, threads, signal);

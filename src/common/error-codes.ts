@@ -25,6 +25,7 @@ export interface ErrorCodeRow {
   readonly cure: string;
 }
 
+// biome-ignore format: a row is read as a row.
 export const ERROR_CODES = {
   // usage
   USAGE: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "run the command with --help" },

@@ -1,6 +1,7 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { createHash } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { cpus, tmpdir } from "node:os";
+import { dirname, join } from "node:path";
 import { type GgufHeader, openGguf } from "../gguf/index.ts";
 import { type AttentionShape, type DummyOptions, generateDummy, readAttentionShape } from "../model/index.ts";
 import { LlamaStage } from "./llama-stage.ts";
@@ -28,23 +29,54 @@ const SPLIT_POSITIONS = [100, 300, 600];
  * Measures what a row's bits depend on for the weight types and head shape of a stage file, with this build and CPU, on
  * models of one small block of random weights (the choice of kernel does not look at values). Takes some tenths of a
  * second and a few megabytes in the system's folder for temporary files.
+ *
+ * @param cacheFolder keeps results for the next start with the same build, CPU, weight types and head shape
  */
-export async function probeRowClasses(stageFile: string, threads: number): Promise<RowClasses> {
-  const startMs = performance.now();
-  const library = loadLibrary();
+export async function probeRowClasses(stageFile: string, threads: number, cacheFolder?: string): Promise<RowClasses> {
   const file = await openGguf(stageFile);
   await file.close();
-  const requests = listWeightTypes(file.header);
+  const { build, variant } = loadLibrary();
+  const subject = [build, variant, cpus()[0]?.model, listWeightTypes(file.header), readAttentionShape(file.header)];
+  const name = `row-classes-${createHash("sha256").update(JSON.stringify(subject)).digest("hex").slice(0, 32)}.json`;
+  const path = cacheFolder === undefined ? undefined : join(cacheFolder, name);
+  const known = path === undefined ? undefined : await readKnown(path);
+  if (known !== undefined) return { ...known, threads };
+  const classes = await measureRowClasses(file.header, threads);
+  if (path !== undefined) await keep(path, classes);
+  return classes;
+}
+
+/** A file that is not there, or does not hold what it should, is as good as none: the probe runs. */
+async function readKnown(path: string): Promise<RowClasses | undefined> {
+  try {
+    const known = JSON.parse(await readFile(path, "utf8")) as Partial<RowClasses>;
+    return known.schema === "noodle.row_classes.v1" && known.weights !== undefined ? (known as RowClasses) : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function keep(path: string, classes: RowClasses): Promise<void> {
+  await mkdir(dirname(path), { recursive: true });
+  const temporary = `${path}.${process.pid}.tmp`;
+  await writeFile(temporary, JSON.stringify(classes));
+  await rename(temporary, path);
+}
+
+async function measureRowClasses(header: GgufHeader, threads: number): Promise<RowClasses> {
+  const startMs = performance.now();
+  const library = loadLibrary();
+  const requests = listWeightTypes(header);
   const folder = await mkdtemp(join(tmpdir(), "noodle-probe-"));
   try {
     const weights = [];
     for (const request of requests) {
-      const table = await withProbe(folder, file.header, request, { parallel: 64, contextTokens: CELL_STEP, threads: 1 }, measureWeights);
+      const table = await withProbe(folder, header, request, { parallel: 64, contextTokens: CELL_STEP, threads: 1 }, measureWeights);
       weights.push({ ...request, rule: fitRowRule(table) });
     }
     // Attention is told apart from the weights by a type whose rows never change with the call.
     const neutral = weights.find(({ rule, experts }) => rule.kind === "uniform" && !experts)?.type ?? "q8_0";
-    const attention = await measureAttention(folder, file.header, neutral);
+    const attention = await measureAttention(folder, header, neutral);
     return {
       schema: "noodle.row_classes.v1",
       engine_build: library.build,

@@ -39,7 +39,8 @@ describe.each([...ARCHITECTURES.keys()])("a dummy of %s", (architecture) => {
 
   it("is verified, and every place between two units is legal or has a reason", () => {
     expect(model.support).toBe("verified");
-    expect([...model.legalCuts, ...model.illegalCuts.map(({ cut }) => cut)].sort()).toEqual([1, 2, 3, 4]);
+    expect(new Set([...model.legalCuts, ...model.illegalCuts.map(({ cut }) => cut)])).toEqual(new Set([1, 2, 3, 4]));
+    expect(model.legalCuts.length + model.illegalCuts.length).toBe(4);
     expect(model.legalCuts).toContain(1);
   });
 });

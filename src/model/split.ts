@@ -52,7 +52,7 @@ export function parseSplit(text: string, model: ModelDescription): Split {
 /**
  * @throws NoodleError `SPLIT_INVALID` for a gap or an overlap, `CUT_ILLEGAL` naming the nearest legal cuts
  */
-export function checkSplit(split: Split, model: ModelDescription): void {
+function checkSplit(split: Split, model: ModelDescription): void {
   const unitCount = countUnits(model.blockCount);
   let covered = 0;
   for (const range of split) {

@@ -30,7 +30,7 @@ async function readStatus(address: string): Promise<ReturnType<typeof StatusDocu
   return StatusDocument.parse(JSON.parse((await runNoodle(["status", "--coordinator", address, "--json"])).stdout));
 }
 
-async function stop(cluster: Running, signal: NodeJS.Signals = "SIGINT"): Promise<void> {
+async function expectStopped(cluster: Running, signal: NodeJS.Signals = "SIGINT"): Promise<void> {
   cluster.child.kill(signal);
   expect((await cluster.finished).code).toBe(130);
   expect(cluster.processes()).toEqual([]);
@@ -104,6 +104,17 @@ describe("noodle generate", () => {
   });
 });
 
+describe("a second Ctrl-C", () => {
+  test("ends the command at once, and what it started ends by itself", { timeout: LIMIT_MS }, async () => {
+    const run = startNoodle(["generate", STORYTELLER, "-p", PROMPT, "-n", "400", "--workers", "2"]);
+    await run.said("2 stages ready");
+    run.child.kill("SIGINT");
+    run.child.kill("SIGTERM");
+    expect((await run.finished).code).toBe(130);
+    await until(() => run.processes().length === 0);
+  });
+});
+
 describe("noodle up", () => {
   test("serves other commands, shows its state, and two clusters do not disturb each other", {
     timeout: LIMIT_MS,
@@ -122,7 +133,7 @@ describe("noodle up", () => {
       });
     }
     expect((await readStatus(first.address)).sessions).toEqual([]);
-    await Promise.all([stop(first), stop(second, "SIGTERM")]);
+    await Promise.all([expectStopped(first), expectStopped(second, "SIGTERM")]);
   });
 
   test("transfers no weights at a second start", { timeout: LIMIT_MS }, async () => {
@@ -130,7 +141,7 @@ describe("noodle up", () => {
       const cluster = await startCluster(2, "again");
       const { nodes } = await readStatus(cluster.address);
       if (start === 1) expect(nodes.map((node) => node.weights_bytes_received)).toEqual([0, 0]);
-      await stop(cluster);
+      await expectStopped(cluster);
     }
   });
 
@@ -154,7 +165,7 @@ describe("noodle up", () => {
     await until(async () => (await readStatus(cluster.address)).health.status === "ready");
     const again = await runNoodle(["generate", "--coordinator", cluster.address, "-p", PROMPT, "-n", "4", "--json"]);
     expect(again.code).toBe(0);
-    await stop(cluster);
+    await expectStopped(cluster);
   });
 });
 
@@ -178,8 +189,8 @@ describe("noodle coordinator and noodle worker", () => {
     expect(GenerateDocument.parse(JSON.parse(stdout)).stages.map(({ node, units }) => ({ node, units }))).toEqual([
       { node: "only", units: "0:14" },
     ]);
-    await stop(worker);
-    await stop(coordinator);
+    await expectStopped(worker);
+    await expectStopped(coordinator);
   });
 
   test("a worker with too little memory for its stage is named, with the code", { timeout: LIMIT_MS }, async () => {

@@ -3,7 +3,13 @@ import { fileURLToPath } from "node:url";
 import { afterAll, describe, expect, it } from "vitest";
 import { must } from "../../src/common/index.ts";
 import { openGguf, writeGguf } from "../../src/gguf/index.ts";
-import { ARCHITECTURES, type ArchitectureSpec, describeModel, type DummyOptions, type ModelDescription } from "../../src/model/index.ts";
+import {
+  ARCHITECTURES,
+  type ArchitectureSpec,
+  describeModel,
+  type DummyOptions,
+  type ModelDescription,
+} from "../../src/model/index.ts";
 import { openStage, StageChain } from "../../src/engine/index.ts";
 import { CutModel } from "./cut.ts";
 import { firstDifference, LONG_SCHEDULE, runTrace, type Trace } from "./harness.ts";
@@ -36,31 +42,40 @@ function listVariants(spec: ArchitectureSpec): Variant[] {
 const rows: string[] = [];
 
 describe.each([...ARCHITECTURES.values()])("$name", (spec) => {
-  it.each(listVariants(spec))("gives the undivided engine's bits at every legal cut ($label)", async ({ label, options }) => {
-    const model = await CutModel.fromDummy(options);
-    try {
-      const description = await readDescription(model);
-      const expected = await traceWhole(model, description);
-      expect(expected.kv).toHaveLength(description.blockCount);
-      const end = description.blockCount + 2;
-      expect(description.legalCuts.length).toBeGreaterThan(1);
-      for (const cut of description.legalCuts) {
-        const chain = await model.openChain([{ first: 0, end: cut }, { first: cut, end }], ENGINE);
-        const difference = firstDifference(runTrace(chain, LONG_SCHEDULE, description.vocabSize), expected);
+  it.each(listVariants(spec))(
+    "gives the undivided engine's bits at every legal cut ($label)",
+    async ({ label, options }) => {
+      const model = await CutModel.fromDummy(options);
+      try {
+        const description = await readDescription(model);
+        const expected = await traceWhole(model, description);
+        expect(expected.kv).toHaveLength(description.blockCount);
+        const end = description.blockCount + 2;
+        expect(description.legalCuts.length).toBeGreaterThan(1);
+        for (const cut of description.legalCuts) {
+          const chain = await model.openChain(
+            [
+              { first: 0, end: cut },
+              { first: cut, end },
+            ],
+            ENGINE,
+          );
+          const difference = firstDifference(runTrace(chain, LONG_SCHEDULE, description.vocabSize), expected);
+          chain.close();
+          expect(difference, `cut ${cut}`).toBeNull();
+        }
+        // All legal cuts at once: as many stages as there can be.
+        const bounds = [0, ...description.legalCuts, end];
+        const ranges = bounds.slice(1).map((bound, i) => ({ first: must(bounds[i], "bound"), end: bound }));
+        const chain = await model.openChain(ranges, ENGINE);
+        expect(firstDifference(runTrace(chain, LONG_SCHEDULE, description.vocabSize), expected), "all cuts").toBeNull();
         chain.close();
-        expect(difference, `cut ${cut}`).toBeNull();
+        rows.push(describeRow(spec, label, options, description));
+      } finally {
+        await model.remove();
       }
-      // All legal cuts at once: as many stages as there can be.
-      const bounds = [0, ...description.legalCuts, end];
-      const ranges = bounds.slice(1).map((bound, i) => ({ first: must(bounds[i], "bound"), end: bound }));
-      const chain = await model.openChain(ranges, ENGINE);
-      expect(firstDifference(runTrace(chain, LONG_SCHEDULE, description.vocabSize), expected), "all cuts").toBeNull();
-      chain.close();
-      rows.push(describeRow(spec, label, options, description));
-    } finally {
-      await model.remove();
-    }
-  });
+    },
+  );
 
   it("is told from a deliberately wrong cut", async () => {
     const { options } = must(listVariants(spec)[0], "variant");
@@ -69,15 +84,20 @@ describe.each([...ARCHITECTURES.values()])("$name", (spec) => {
       const description = await readDescription(model);
       const expected = await traceWhole(model, description);
       const end = description.blockCount + 2;
-      // Not at a whole period of a layer pattern, where a pattern counted anew would be right by chance.
-      const cut = spec.sliding === undefined ? must(description.legalCuts[0], "cut") : 3;
-      for (const spoil of spec.sliding === undefined ? [swapBlocks] : [swapBlocks, forgetWindows]) {
+      // Where a cut may fall inside a period of the layer pattern, it does: there a pattern counted anew is wrong.
+      const insidePeriod =
+        spec.sliding !== undefined && 2 % spec.sliding.defaultPeriod !== 0 && description.legalCuts.includes(3);
+      const cut = insidePeriod ? 3 : must(description.legalCuts[0], "cut");
+      for (const spoil of insidePeriod ? [swapBlocks, forgetWindows] : [swapBlocks]) {
         const wrong = await spoil(await model.cut({ first: cut, end }));
         const chain = new StageChain([
           await openStage({ stageFile: await model.cut({ first: 0, end: cut }), ...ENGINE }),
           await openStage({ stageFile: wrong, ...ENGINE }),
         ]);
-        expect(firstDifference(runTrace(chain, LONG_SCHEDULE, description.vocabSize), expected), spoil.name).not.toBeNull();
+        expect(
+          firstDifference(runTrace(chain, LONG_SCHEDULE, description.vocabSize), expected),
+          spoil.name,
+        ).not.toBeNull();
         chain.close();
       }
     } finally {
@@ -108,10 +128,18 @@ afterAll(async () => {
   expect(await readFile(DOCUMENT, "utf8")).toBe(text);
 });
 
-function describeRow(spec: ArchitectureSpec, label: string, options: DummyOptions, description: ModelDescription): string {
+function describeRow(
+  spec: ArchitectureSpec,
+  label: string,
+  options: DummyOptions,
+  description: ModelDescription,
+): string {
   const kind = spec.sliding === undefined ? label : `${label}, sliding windows`;
   const reasons = [...new Set(description.illegalCuts.map(({ reason }) => reason))].join("; ");
-  const illegal = description.illegalCuts.length === 0 ? "none" : `${description.illegalCuts.map(({ cut }) => cut).join(", ")}: ${reasons}`;
+  const illegal =
+    description.illegalCuts.length === 0
+      ? "none"
+      : `${description.illegalCuts.map(({ cut }) => cut).join(", ")}: ${reasons}`;
   return `| ${spec.name} | ${kind} | ${options.layers} | ${description.legalCuts.join(", ")} | ${illegal} |`;
 }
 
@@ -147,7 +175,9 @@ async function rewrite(path: string, dataOf: (tensor: string) => string, without
   for (const { name, dims, type } of file.header.tensors) {
     tensors.push({ name, dims, type, data: await file.readTensor(must(file.tensor(dataOf(name)), name)) });
   }
-  const metadata = new Map([...file.header.metadata].filter(([key]) => withoutKey === undefined || !withoutKey.test(key)));
+  const metadata = new Map(
+    [...file.header.metadata].filter(([key]) => withoutKey === undefined || !withoutKey.test(key)),
+  );
   await writeGguf(wrong, { metadata, tensors });
   return wrong;
 }

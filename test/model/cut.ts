@@ -3,7 +3,16 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openStage, type Stage, StageChain, type StageConfig } from "../../src/engine/index.ts";
 import { openGguf } from "../../src/gguf/index.ts";
-import { type DummyOptions, formatRange, generateDummy, hashModel, type ModelHashes, sourceFromFile, type UnitRange, writeStage } from "../../src/model/index.ts";
+import {
+  type DummyOptions,
+  formatRange,
+  generateDummy,
+  hashModel,
+  type ModelHashes,
+  sourceFromFile,
+  type UnitRange,
+  writeStage,
+} from "../../src/model/index.ts";
 
 export type EngineConfig = Omit<StageConfig, "stageFile">;
 

@@ -1,4 +1,10 @@
-import { GREEDY, type KvLayer, type SamplingParams, type StageInput, type StageOutput } from "../../src/engine/index.ts";
+import {
+  GREEDY,
+  type KvLayer,
+  type SamplingParams,
+  type StageInput,
+  type StageOutput,
+} from "../../src/engine/index.ts";
 
 /** What both an undivided stage and a chain of stages offer. */
 export interface Runner {
@@ -19,7 +25,9 @@ export interface Trace {
  * Rows of the calls of the exactness tests: below and above 64 rows, each kind of small call, and 1, 2 and 4 rows while
  * the cells grow from 500 to 520 (attention takes other kernels from 512 cells on), then 63 and 64 rows behind.
  */
-export const LONG_SCHEDULE: readonly number[] = [64, 63, 4, 2, 1, 70, 100, 128, 68, 4, 2, 1, 1, 1, 4, 2, 1, 1, 2, 1, 4, 1, 1, 63, 64, 1];
+export const LONG_SCHEDULE: readonly number[] = [
+  64, 63, 4, 2, 1, 70, 100, 128, 68, 4, 2, 1, 1, 1, 4, 2, 1, 1, 2, 1, 4, 1, 1, 63, 64, 1,
+];
 
 /** Feeds a fixed pseudo-random text through `runner` in calls of the given rows; every call asks for its last row's logits. */
 export function runTrace(runner: Runner, schedule: readonly number[], vocabSize: number, slot = 0): Trace {
@@ -29,14 +37,19 @@ export function runTrace(runner: Runner, schedule: readonly number[], vocabSize:
   let position = 0;
   for (const rows of schedule) {
     const tokens = Int32Array.from({ length: rows }, (_, i) => tokenAt(position + i, vocabSize));
-    const output = runner.forward({ runs: [{ slot, position, rows, output: "last" }], tokens, hidden: null }, { wantLogits: true });
+    const output = runner.forward(
+      { runs: [{ slot, position, rows, output: "last" }], tokens, hidden: null },
+      { wantLogits: true },
+    );
     position += rows;
     for (const sampled of output.sampled) {
       tokenIds.push(sampled.tokenId);
       if (sampled.logits !== null) logits.push(sampled.logits);
     }
   }
-  const kv = runner.readKv(slot).map((layer) => ({ ...layer, kBytes: layer.kBytes.slice(), vBytes: layer.vBytes.slice() }));
+  const kv = runner
+    .readKv(slot)
+    .map((layer) => ({ ...layer, kBytes: layer.kBytes.slice(), vBytes: layer.vBytes.slice() }));
   runner.closeSlot(slot);
   return { logits, tokenIds, kv };
 }
@@ -47,7 +60,8 @@ function tokenAt(position: number, vocabSize: number): number {
 
 /** In words, the first thing that differs between two traces bit for bit; null when nothing does. */
 export function firstDifference(actual: Trace, expected: Trace): string | null {
-  if (actual.logits.length !== expected.logits.length) return `${actual.logits.length} rows of logits, not ${expected.logits.length}`;
+  if (actual.logits.length !== expected.logits.length)
+    return `${actual.logits.length} rows of logits, not ${expected.logits.length}`;
   for (const [i, row] of actual.logits.entries()) {
     const other = expected.logits[i];
     if (other === undefined || !sameBytes(bytesOf(row), bytesOf(other))) return `logits of call ${i}`;

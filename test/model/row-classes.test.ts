@@ -44,7 +44,10 @@ function compute(stage: Stage, schedule: readonly number[], classes: RowClasses,
   const keys: string[] = [];
   let position = 0;
   for (const rows of schedule) {
-    const tokens = Int32Array.from({ length: rows }, (_, i) => 5 + ((Math.imul(position + i + 3, 2654435761) >>> 8) % (VOCAB - 5)));
+    const tokens = Int32Array.from(
+      { length: rows },
+      (_, i) => 5 + ((Math.imul(position + i + 3, 2654435761) >>> 8) % (VOCAB - 5)),
+    );
     stage.forward({ runs: [{ slot: 0, position, rows, output: "none" }], tokens, hidden: null });
     const cells = Math.ceil((position + rows) / CELL_STEP) * CELL_STEP;
     for (let place = 0; place < rows; place++) keys.push(classKey(classes, { rows, place, cells, threads }));
@@ -53,7 +56,8 @@ function compute(stage: Stage, schedule: readonly number[], classes: RowClasses,
   const layer = stage.readKv(0).at(-1);
   const rowBytes = (layer?.kBytes.length ?? 0) / LENGTH;
   const bits = keys.map((_, i) => {
-    const part = (bytes: Uint8Array | undefined): string => Buffer.from(bytes?.subarray(i * rowBytes, (i + 1) * rowBytes) ?? []).toString("latin1");
+    const part = (bytes: Uint8Array | undefined): string =>
+      Buffer.from(bytes?.subarray(i * rowBytes, (i + 1) * rowBytes) ?? []).toString("latin1");
     return part(layer?.kBytes) + part(layer?.vBytes);
   });
   return { keys, bits };
@@ -63,14 +67,26 @@ describe.each(TYPES)("row classes of %s", (type) => {
   let model: CutModel;
   let classes: RowClasses;
   beforeAll(async () => {
-    model = await CutModel.fromDummy({ architecture: "llama", layers: 2, embd: 512, heads: 8, kvHeads: 4, ff: 512, vocab: VOCAB, type, seed: 3 });
+    model = await CutModel.fromDummy({
+      architecture: "llama",
+      layers: 2,
+      embd: 512,
+      heads: 8,
+      kvHeads: 4,
+      ff: 512,
+      vocab: VOCAB,
+      type,
+      seed: 3,
+    });
     classes = await probeRowClasses(model.path, 2);
   });
   afterAll(() => model.remove());
 
   it.each([1, 2])("say which positions have equal bits, computed with %i threads", async (threads) => {
     const stage = await model.openWhole({ contextTokens: 768, parallel: 1, threads, maxRows: 128 });
-    const runs = makeSchedules(threads * 1000 + type.length).map((schedule) => compute(stage, schedule, classes, threads));
+    const runs = makeSchedules(threads * 1000 + type.length).map((schedule) =>
+      compute(stage, schedule, classes, threads),
+    );
     stage.close();
     let agreeing = 0;
     let parted = 0;
@@ -92,7 +108,11 @@ describe.each(TYPES)("row classes of %s", (type) => {
 
   it("differ between threads exactly for one row alone over many cells", async () => {
     // One row at a time across position 256, where the cells grow from 256 to 512.
-    const schedule = [...Array.from({ length: 5 }, () => 50), ...Array.from({ length: 10 }, () => 1), ...Array.from({ length: 5 }, () => 54)];
+    const schedule = [
+      ...Array.from({ length: 5 }, () => 50),
+      ...Array.from({ length: 10 }, () => 1),
+      ...Array.from({ length: 5 }, () => 54),
+    ];
     const runs = [];
     for (const threads of [1, 2]) {
       const stage = await model.openWhole({ contextTokens: 768, parallel: 1, threads, maxRows: 128 });

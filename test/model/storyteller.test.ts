@@ -3,7 +3,17 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { checkEngineLayout, compareRuns, GREEDY, openStage, quantizeModel, runReference, type SamplingParams, type Stage, Tokenizer } from "../../src/engine/index.ts";
+import {
+  checkEngineLayout,
+  compareRuns,
+  GREEDY,
+  openStage,
+  quantizeModel,
+  runReference,
+  type SamplingParams,
+  type Stage,
+  Tokenizer,
+} from "../../src/engine/index.ts";
 import { openGguf } from "../../src/gguf/index.ts";
 import { CutModel } from "./cut.ts";
 
@@ -61,13 +71,22 @@ describe("the bundled model", () => {
 
   it("chooses by seed and position alone when it samples, and lets the penalty see the prompt", () => {
     const tokens = prompts[0]?.token_ids ?? [];
-    const sampled: SamplingParams = { temperature: 1.2, topK: 50, topP: 0.95, minP: 0.01, repeatPenalty: 1.1, seed: 42 };
+    const sampled: SamplingParams = {
+      temperature: 1.2,
+      topK: 50,
+      topP: 0.95,
+      minP: 0.01,
+      repeatPenalty: 1.1,
+      seed: 42,
+    };
     const first = generate(stage, tokens, sampled, 20);
     expect(generate(stage, tokens, sampled, 20)).toEqual(first);
     expect(generate(stage, tokens, { ...sampled, seed: 43 }, 20)).not.toEqual(first);
     const greedy = generate(stage, tokens, GREEDY, 40);
     expect(generate(stage, tokens, { ...GREEDY, repeatPenalty: 2 }, 40)).not.toEqual(greedy);
-    expect(new Set(generate(stage, tokens, { ...GREEDY, repeatPenalty: 2 }, 40)).size).toBeGreaterThan(new Set(greedy).size);
+    expect(new Set(generate(stage, tokens, { ...GREEDY, repeatPenalty: 2 }, 40)).size).toBeGreaterThan(
+      new Set(greedy).size,
+    );
   });
 
   it("goes on bit for bit after it was truncated", () => {
@@ -77,7 +96,11 @@ describe("the bundled model", () => {
     feed(stage, 0, tokens);
     feed(stage, tokens.length, [7, 8, 9]);
     stage.truncate(0, tokens.length - 1);
-    const output = stage.forward({ runs: [{ slot: 0, position: tokens.length - 1, rows: 1, output: "last" }], tokens: Int32Array.of(tokens.at(-1) ?? 0), hidden: null });
+    const output = stage.forward({
+      runs: [{ slot: 0, position: tokens.length - 1, rows: 1, output: "last" }],
+      tokens: Int32Array.of(tokens.at(-1) ?? 0),
+      hidden: null,
+    });
     expect(output.sampled[0]?.tokenId).toBe(straight[0]);
     stage.closeSlot(0);
   });
@@ -108,15 +131,25 @@ describe("the bundled model", () => {
   it("refuses what would abort the engine, and is as it was afterwards", () => {
     stage.openSlot(0, GREEDY);
     feed(stage, 0, [5, 6, 7]);
-    const run = (position: number, rows: number, slot = 0) => () =>
-      stage.forward({ runs: [{ slot, position, rows, output: "last" }], tokens: new Int32Array(rows).fill(9), hidden: null });
+    const run =
+      (position: number, rows: number, slot = 0) =>
+      () =>
+        stage.forward({
+          runs: [{ slot, position, rows, output: "last" }],
+          tokens: new Int32Array(rows).fill(9),
+          hidden: null,
+        });
     expect(run(5, 1)).toThrow(expect.objectContaining({ code: "STEP_OUT_OF_ORDER" }));
     expect(run(3, 510)).toThrow(expect.objectContaining({ code: "CONTEXT_EXCEEDED" }));
     expect(run(3, 1, 1)).toThrow(expect.objectContaining({ code: "SESSION_NOT_FOUND" }));
     expect(run(0, 1, 7)).toThrow(expect.objectContaining({ code: "SESSION_NOT_FOUND" }));
-    expect(() => stage.forward({ runs: [{ slot: 0, position: 3, rows: 1, output: "last" }], tokens: Int32Array.of(1_000_000), hidden: null })).toThrow(
-      expect.objectContaining({ code: "ENGINE_FAILED" }),
-    );
+    expect(() =>
+      stage.forward({
+        runs: [{ slot: 0, position: 3, rows: 1, output: "last" }],
+        tokens: Int32Array.of(1_000_000),
+        hidden: null,
+      }),
+    ).toThrow(expect.objectContaining({ code: "ENGINE_FAILED" }));
     expect(stage.nextPosition(0)).toBe(3);
     expect(run(3, 1)().sampled).toHaveLength(1);
     stage.closeSlot(0);
@@ -125,7 +158,13 @@ describe("the bundled model", () => {
   it("has a canary that repeats, on every kind of stage", async () => {
     const model = await CutModel.fromFile(MODEL);
     try {
-      for (const range of [{ first: 0, end: 1 }, { first: 0, end: 5 }, { first: 5, end: 9 }, { first: 9, end: 14 }, { first: 13, end: 14 }]) {
+      for (const range of [
+        { first: 0, end: 1 },
+        { first: 0, end: 5 },
+        { first: 5, end: 9 },
+        { first: 9, end: 14 },
+        { first: 13, end: 14 },
+      ]) {
         const hashes = [];
         for (let i = 0; i < 2; i++) {
           const part = await openStage({ stageFile: await model.cut(range), ...CONFIG });
@@ -153,8 +192,18 @@ describe("the bundled model", () => {
       isEndOfGeneration: (id: number) => tokenizer.isEndOfGeneration(id),
     };
     const first = await runReference(request);
-    expect(compareRuns(first, await runReference(request))).toEqual({ identicalTokens: true, identicalLogits: true, identicalKv: true, maxAbsLogitDiff: 0, firstDifference: null });
-    const other = await runReference({ ...request, promptTokenIds: prompts[1]?.token_ids ?? [], stepRows: [prompts[1]?.token_ids.length ?? 0, 1, 1, 1, 1, 1] });
+    expect(compareRuns(first, await runReference(request))).toEqual({
+      identicalTokens: true,
+      identicalLogits: true,
+      identicalKv: true,
+      maxAbsLogitDiff: 0,
+      firstDifference: null,
+    });
+    const other = await runReference({
+      ...request,
+      promptTokenIds: prompts[1]?.token_ids ?? [],
+      stepRows: [prompts[1]?.token_ids.length ?? 0, 1, 1, 1, 1, 1],
+    });
     const verdict = compareRuns(first, other);
     expect(verdict.identicalTokens || verdict.identicalLogits || verdict.identicalKv).toBe(false);
     expect(verdict.maxAbsLogitDiff).toBeGreaterThan(0);
@@ -179,7 +228,10 @@ describe("the engine", () => {
     const victim = file.tensor("blk.1.ffn_down.weight");
     await writeAt(model.path, (victim?.fileOffset ?? 0) + 40, new Uint8Array(new Float32Array([Number.NaN]).buffer));
     const damaged = await CutModel.fromFile(model.path);
-    for (const range of [{ first: 0, end: 5 }, { first: 2, end: 3 }]) {
+    for (const range of [
+      { first: 0, end: 5 },
+      { first: 2, end: 3 },
+    ]) {
       const stage = await openStage({ stageFile: await damaged.cut(range), ...CONFIG });
       expect(() => stage.canary()).toThrow(expect.objectContaining({ code: "NON_FINITE" }));
       stage.close();
@@ -207,12 +259,23 @@ async function writeAt(path: string, offset: number, bytes: Uint8Array): Promise
 }
 
 function feed(stage: Stage, position: number, tokens: readonly number[]): void {
-  stage.forward({ runs: [{ slot: 0, position, rows: tokens.length, output: "last" }], tokens: Int32Array.from(tokens), hidden: null });
+  stage.forward({
+    runs: [{ slot: 0, position, rows: tokens.length, output: "last" }],
+    tokens: Int32Array.from(tokens),
+    hidden: null,
+  });
 }
 
 function logitsOf(stage: Stage, tokens: readonly number[]): Float32Array {
   stage.openSlot(0, GREEDY);
-  const output = stage.forward({ runs: [{ slot: 0, position: 0, rows: tokens.length, output: "last" }], tokens: Int32Array.from(tokens), hidden: null }, { wantLogits: true });
+  const output = stage.forward(
+    {
+      runs: [{ slot: 0, position: 0, rows: tokens.length, output: "last" }],
+      tokens: Int32Array.from(tokens),
+      hidden: null,
+    },
+    { wantLogits: true },
+  );
   stage.closeSlot(0);
   return output.sampled[0]?.logits ?? new Float32Array();
 }
@@ -229,7 +292,11 @@ function generate(stage: Stage, prompt: readonly number[], sampling: SamplingPar
   let tokens = Int32Array.from(prompt);
   let position = 0;
   while (ids.length < count) {
-    const output = stage.forward({ runs: [{ slot: 0, position, rows: tokens.length, output: "last" }], tokens, hidden: null });
+    const output = stage.forward({
+      runs: [{ slot: 0, position, rows: tokens.length, output: "last" }],
+      tokens,
+      hidden: null,
+    });
     position += tokens.length;
     const id = output.sampled[0]?.tokenId ?? -1;
     ids.push(id);

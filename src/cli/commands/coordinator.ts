@@ -11,7 +11,7 @@ import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { resolveDataDirectory } from "../directories.ts";
 import { prepareEngine } from "../engine.ts";
 import type { CliHost } from "../host.ts";
-import { verifyUnverifiedModel } from "../split-verification.ts";
+import { requireExactSplit } from "../split-verification.ts";
 import { StatusServer } from "../status-server.ts";
 import { PATIENT_READY_TIMEOUT_MS, reportReadiness, untilAborted } from "../waiting.ts";
 
@@ -50,8 +50,13 @@ async function coordinate(context: CommandContext, model: string, options: Coord
   await (await openGguf(model)).close();
   await using http = await StatusServer.start(options.host, options.port);
   prepareEngine(host.env);
-  if (options.unverified === true)
-    await verifyUnverifiedModel(context, model, options.split, expect, options.threads ?? defaultThreads());
+  await requireExactSplit(context, {
+    model,
+    split: options.split,
+    workers: expect,
+    threads: options.threads ?? defaultThreads(),
+    allowUnverified: options.unverified === true,
+  });
   using tokenizer = Tokenizer.open(model);
   const { split, threads, parallel, unverified } = options;
   await using coordinator = await Coordinator.start({

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
 import { NoodleError } from "../../common/index.ts";
+import { ENGINE_VERSION, listEnginePackages } from "../../engine/index.ts";
 import {
   type Check,
   checkBundledModel,
@@ -50,6 +51,8 @@ async function diagnose({ out, host }: CommandContext, options: DoctorOptions): 
     schema: "noodle.doctor.v1",
     ok: failed.length === 0,
     checks,
+    engine_version: ENGINE_VERSION,
+    engine_packages: listEnginePackages(),
     engine:
       engine === null
         ? null
@@ -76,6 +79,8 @@ async function diagnose({ out, host }: CommandContext, options: DoctorOptions): 
     ),
   );
   for (const row of checks) if (row.cure !== null) out.line(`\n${row.name}: ${row.cure}`);
+  out.line(`\nengine packages for this machine, the best first: ${listEnginePackages().join(", ")}`);
+  out.line(`another one: npm install PACKAGE@${ENGINE_VERSION}`);
   if (failed.length > 0) {
     throw new NoodleError(
       engine === null ? "ENGINE_NOT_FOUND" : "INTERNAL",

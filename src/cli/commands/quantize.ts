@@ -1,12 +1,13 @@
 import { resolve } from "node:path";
 import type { Command } from "commander";
 import { NoodleError } from "../../common/index.ts";
-import { defaultThreads, isQuantizeType, QUANTIZE_TYPES, quantizeModel } from "../../engine/index.ts";
+import { defaultThreads, isQuantizeType, QUANTIZE_TYPES } from "../../engine/index.ts";
 import { openGguf } from "../../gguf/index.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
-import { prepareEngine } from "../engine.ts";
+import { readTrustedEngineOptions } from "../engine.ts";
 import type { CliHost } from "../host.ts";
 import { formatBytes, parseInteger } from "../quantities.ts";
+import { quantizeInChild } from "../quantize-child.ts";
 
 interface QuantizeOptions {
   readonly json?: boolean;
@@ -27,7 +28,7 @@ export function addQuantize(program: Command, host: CliHost): void {
     .action((model: string, options: QuantizeOptions) => quantize(openContext(host, options), model, options));
 }
 
-async function quantize({ out, host }: CommandContext, model: string, options: QuantizeOptions): Promise<void> {
+async function quantize({ out, host, signal }: CommandContext, model: string, options: QuantizeOptions): Promise<void> {
   const { type } = options;
   if (!isQuantizeType(type)) {
     throw new NoodleError("USAGE", `--type "${type}" is none of ${Object.keys(QUANTIZE_TYPES).join(", ")}`);
@@ -37,9 +38,9 @@ async function quantize({ out, host }: CommandContext, model: string, options: Q
   const source = await openGguf(model);
   const sourceBytes = source.fileBytes;
   await source.close();
-  prepareEngine(host.env);
   out.progress.phase(`quantising ${model} to ${type}`);
-  const written = quantizeModel(model, options.output, type, options.threads ?? defaultThreads());
+  const job = { input: model, output: options.output, type, threads: options.threads ?? defaultThreads() };
+  const written = await quantizeInChild({ ...job, engine: readTrustedEngineOptions(host.env) }, signal);
   out.document({
     schema: "noodle.quantize.v1",
     file: options.output,

@@ -8,7 +8,7 @@ import { LOOPBACK, parseHostPort, formatHostPort } from "../addresses.ts";
 import { parseThreads } from "../cluster-options.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { resolveDataDirectory } from "../directories.ts";
-import { readEngineOptions } from "../engine.ts";
+import { readTrustedEngineOptions } from "../engine.ts";
 import type { CliHost } from "../host.ts";
 import { PACKAGE_VERSION } from "../package.ts";
 import { parseSizeBytes } from "../quantities.ts";
@@ -72,7 +72,7 @@ async function work({ out, host, signal }: CommandContext, options: WorkerComman
     dataDirectory,
     ...(options.memory === undefined ? {} : { memoryLimitBytes: options.memory }),
     threads: options.threads ?? defaultThreads(),
-    engine: { kind: "llama", ...readEngineOptions(host.env) },
+    engine: { kind: "llama", ...readTrustedEngineOptions(host.env) },
     noodlecoreVersion: PACKAGE_VERSION,
     stageFiles: createStageFiles({
       directory: path.join(dataDirectory, "stages"),

@@ -11,6 +11,8 @@ export interface EngineChoice {
   readonly variant?: string;
   /** Engine directory that the user named; absent = an installed package. */
   readonly directory?: string;
+  /** Keeps what is measured of the engine on this machine from start to start. */
+  readonly cacheDirectory?: string;
 }
 
 export interface ForwardRequest {

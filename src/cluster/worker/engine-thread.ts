@@ -23,6 +23,7 @@ const counter = new Int32Array(signal);
 let kind: EngineKind = "llama";
 let stage: Stage | undefined;
 let stageFile = "";
+let cacheDirectory: string | undefined;
 let closed = false;
 
 while (!closed) {
@@ -49,7 +50,7 @@ port.close();
 async function answer(call: EngineCall): Promise<Answer> {
   switch (call.type) {
     case "start":
-      kind = call.choice.kind;
+      ({ kind, cacheDirectory } = call.choice);
       return { value: await start(call.choice) };
     case "load":
       stage?.close();
@@ -61,7 +62,7 @@ async function answer(call: EngineCall): Promise<Answer> {
       const { threads } = loaded().info;
       if (kind === "fake") return { value: "" };
       const { probeRowClasses } = await import("../../engine/index.ts");
-      return { value: JSON.stringify(await probeRowClasses(stageFile, threads)) };
+      return { value: JSON.stringify(await probeRowClasses(stageFile, threads, cacheDirectory)) };
     }
     case "openSlot":
       return { value: loaded().openSlot(call.slot, call.sampling) };

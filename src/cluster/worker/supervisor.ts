@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync } from "node:fs";
+import { join } from "node:path";
 import { must, NoodleError } from "../../common/index.ts";
 import { type Assign, type Capabilities, StageState, toErrorInfo } from "../../protocol/index.ts";
 import type { PreparedStage, StageFileSource, StageSizes } from "../stage-files/index.ts";
@@ -339,13 +340,14 @@ export class WorkerSupervisor {
   }
 
   async #startHost(variant: string | undefined): Promise<void> {
-    const { listenHost = "127.0.0.1", listenPort = 0, engine } = this.#options;
+    const { listenHost = "127.0.0.1", listenPort = 0, engine, dataDirectory } = this.#options;
     const host = new HostProcess();
     this.#host = host;
     this.#hostStartedMs = performance.now();
     const { kind, directory } = engine;
     const choice = {
       kind,
+      cacheDirectory: join(dataDirectory, "engine"),
       ...(directory === undefined ? {} : { directory }),
       ...(variant === undefined ? {} : { variant }),
     };

@@ -1,4 +1,4 @@
 export { generateDummy, type GenerateDummyControl } from "./generate.ts";
-export { type CompiledDummyOptions, compileDummyOptions, type DummyOptions } from "./options.ts";
+export type { DummyOptions } from "./options.ts";
 export { makeDummyHeader } from "./header.ts";
 export { DUMMY_SHAPES, type DummyShape } from "./shapes.ts";

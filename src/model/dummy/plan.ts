@@ -123,8 +123,8 @@ function chooseMixedType(name: string, rowElements: number, options: CompiledDum
   const match = /^blk\.(\d+)\.(attn_v|attn_qkv|ffn_down)/.exec(name);
   const getsMoreBits = isOutput || (match !== null && usesMoreBits(Number(match[1]), options.layers));
   const [wide, narrow] = getsMoreBits ? ["q6_k", "q8_0"] : ["q4_k", "q5_0"];
-  const type = [wide, narrow, "f16"].map((candidate) => ggmlTypeByName(String(candidate)));
-  return type.find(({ blockElements }) => rowElements % blockElements === 0) ?? ggmlTypeByName("f16");
+  const types = [wide, narrow].map((candidate) => ggmlTypeByName(candidate));
+  return types.find(({ blockElements }) => rowElements % blockElements === 0) ?? ggmlTypeByName("f16");
 }
 
 function usesMoreBits(block: number, layers: number): boolean {

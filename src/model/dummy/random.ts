@@ -38,7 +38,7 @@ export class Random {
   }
 
   /** Fills whole words; state is kept in locals for speed. */
-  fill(words: Uint32Array): void {
+  fillWords(words: Uint32Array): void {
     let [a, b, c, counter] = [this.#a, this.#b, this.#c, this.#counter];
     for (let i = 0; i < words.length; i++) {
       const sum = (a + b + counter) | 0;

@@ -9,7 +9,7 @@ const TOKEN_TYPE_NORMAL = 1;
 const TOKEN_TYPE_CONTROL = 3;
 
 /** Frequent letters of English first, the space of byte-level vocabularies before them. */
-const MERGED_LETTERS = "Ġetaoinshrdlucmwfgypbvkjxqz";
+const MERGED_LETTERS = "Ġetaoinshrdlucmwfgypbvkjxqz".split("");
 
 /**
  * A byte-level BPE vocabulary of any size: every byte has a token, so every text has one way in and the same way out;
@@ -18,7 +18,7 @@ const MERGED_LETTERS = "Ġetaoinshrdlucmwfgypbvkjxqz";
 export function makeTokenizer(vocabSize: number): Map<string, GgufValue> {
   const tokens = [...listByteTokens(), "<|bos|>", "<|eos|>"];
   const merges: string[] = [];
-  let runs = [...MERGED_LETTERS];
+  let runs: readonly string[] = MERGED_LETTERS;
   while (tokens.length < vocabSize) {
     const longer: string[] = [];
     for (const run of runs) {

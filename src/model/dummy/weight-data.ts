@@ -18,26 +18,27 @@ export interface RandomWeight {
  * @see ggml/src/ggml-common.h for the layouts, ggml-quants.c `dequantize_row_*` for the values (llama.cpp de3ff81)
  */
 interface BlockFormat {
-  /** Half-precision fields: offset in the block, and factor of the block's scale `d`. The first one is `d` itself. */
-  readonly scales: readonly (readonly [offset: number, factor: number])[];
-  /** Standard deviation of a weight when `d` is 1 and all other bytes are uniform. */
+  /** Where the block's half-precision scale is. */
+  readonly scaleAt: number;
+  /** Standard deviation of a weight when the scale is 1 and all other bytes are uniform. */
   readonly deviation: number;
+  /** A second half-precision field: where it is, and what multiple of the scale takes away the quants' mean. */
+  readonly offset?: { readonly at: number; readonly factor: number };
 }
 
-/** Offsets subtract what the quants' mean adds, where the type has offsets. */
 const BLOCK_FORMATS: ReadonlyMap<string, BlockFormat> = new Map<string, BlockFormat>([
-  ["q4_0", { scales: [[0, 1]], deviation: 4.6 }],
-  ["q4_1", { scales: [[0, 1], [2, -7.5]], deviation: 4.6 }], // biome-ignore format: pairs
-  ["q5_0", { scales: [[0, 1]], deviation: 9.2 }],
-  ["q5_1", { scales: [[0, 1], [2, -15.5]], deviation: 9.2 }], // biome-ignore format: pairs
-  ["q8_0", { scales: [[0, 1]], deviation: 73.9 }],
-  ["q2_k", { scales: [[80, 1], [82, 1.5]], deviation: 13.9 }], // biome-ignore format: pairs
-  ["q3_k", { scales: [[108, 1]], deviation: 43.3 }],
-  ["q4_k", { scales: [[0, 1], [2, 7.5]], deviation: 258 }], // biome-ignore format: pairs
-  ["q5_k", { scales: [[0, 1], [2, 15.5]], deviation: 527 }], // biome-ignore format: pairs
-  ["q6_k", { scales: [[208, 1]], deviation: 1366 }],
-  ["iq4_nl", { scales: [[0, 1]], deviation: 69.4 }],
-  ["iq4_xs", { scales: [[0, 1]], deviation: 1282 }],
+  ["q4_0", { scaleAt: 0, deviation: 4.6 }],
+  ["q4_1", { scaleAt: 0, deviation: 4.6, offset: { at: 2, factor: -7.5 } }],
+  ["q5_0", { scaleAt: 0, deviation: 9.2 }],
+  ["q5_1", { scaleAt: 0, deviation: 9.2, offset: { at: 2, factor: -15.5 } }],
+  ["q8_0", { scaleAt: 0, deviation: 73.9 }],
+  ["q2_k", { scaleAt: 80, deviation: 13.9, offset: { at: 82, factor: 1.5 } }],
+  ["q3_k", { scaleAt: 108, deviation: 43.3 }],
+  ["q4_k", { scaleAt: 0, deviation: 258, offset: { at: 2, factor: 7.5 } }],
+  ["q5_k", { scaleAt: 0, deviation: 527, offset: { at: 2, factor: 15.5 } }],
+  ["q6_k", { scaleAt: 208, deviation: 1366 }],
+  ["iq4_nl", { scaleAt: 0, deviation: 69.4 }],
+  ["iq4_xs", { scaleAt: 0, deviation: 1282 }],
 ]);
 
 /** Deviation of MXFP4's values when a block's exponent stands for 1. */
@@ -68,7 +69,8 @@ export function* generateWeight(weight: RandomWeight, seed: number): Generator<U
   const random = new Random(seed, name);
   const rowElements = must(dims[0], "dimension");
   if (kind === "norm" || kind === "bias" || kind === "factors") {
-    yield generateVector(kind, dims.reduce((product, dim) => product * dim, 1), random); // biome-ignore format: one line
+    const elements = dims.reduce((product, dim) => product * dim, 1);
+    yield generateVector(kind, elements, random);
     return;
   }
   const fillChunk = makeFiller(type, 1 / Math.sqrt(rowElements), random);
@@ -77,7 +79,7 @@ export function* generateWeight(weight: RandomWeight, seed: number): Generator<U
   const words = new Uint32Array(chunkBytes / 4);
   const bytes = new Uint8Array(words.buffer);
   for (let done = 0; done < totalBytes; done += chunkBytes) {
-    random.fill(words);
+    random.fillWords(words);
     fillChunk(words, bytes);
     yield bytes.subarray(0, Math.min(chunkBytes, totalBytes - done));
   }
@@ -128,21 +130,21 @@ function fillFloat16(deviation: number, random: Random, toBits: (value: number) 
 
 /** Writes sane scales over the random ones; which of the few a block gets is told by the random byte in its place. */
 function stampScales(blockBytes: number, format: BlockFormat, scale: number): ChunkFiller {
-  const fields = format.scales.map(([offset, factor]) => ({
-    offset,
-    bits: SCALE_FACTORS.map((variant) => toFloat16Bits(scale * variant * factor)),
-  }));
-  const choiceOffset = must(fields[0], "scale").offset;
+  const { scaleAt, offset } = format;
+  const scaleBits = SCALE_FACTORS.map((variant) => toFloat16Bits(scale * variant));
+  const offsetBits = SCALE_FACTORS.map((variant) => toFloat16Bits(scale * variant * (offset?.factor ?? 0)));
   return (_words, bytes) => {
     for (let block = 0; block < bytes.length; block += blockBytes) {
-      const choice = (bytes[block + choiceOffset] as number) % SCALE_FACTORS.length;
-      for (const { offset, bits } of fields) {
-        const value = bits[choice] as number;
-        bytes[block + offset] = value & 0xff;
-        bytes[block + offset + 1] = value >>> 8;
-      }
+      const choice = (bytes[block + scaleAt] as number) % SCALE_FACTORS.length;
+      writeUint16(bytes, block + scaleAt, scaleBits[choice] as number);
+      if (offset !== undefined) writeUint16(bytes, block + offset.at, offsetBits[choice] as number);
     }
   };
+}
+
+function writeUint16(bytes: Uint8Array, at: number, value: number): void {
+  bytes[at] = value & 0xff;
+  bytes[at + 1] = value >>> 8;
 }
 
 /** The first byte of an MXFP4 block is a power of two, where 128 stands for 1. */
