@@ -22,15 +22,24 @@ export class BenchCluster {
     this.#dataDir = dataDir;
   }
 
-  static async start(model: string, options: Pick<LocalClusterOptions, "workers" | "threads" | "contextTokens" | "parallel" | "split" | "dataDir">): Promise<BenchCluster> {
+  static async start(
+    model: string,
+    options: Pick<LocalClusterOptions, "workers" | "threads" | "contextTokens" | "parallel" | "split" | "dataDir">,
+  ): Promise<BenchCluster> {
     const tokenizer = Tokenizer.open(model);
     const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), "noodle-bench-")));
-    const cluster = await LocalCluster.start({ model, tokenizer, entry: ENTRY, prefillRows: 512, ...options, dataDir }, { signal: new AbortController().signal });
+    const cluster = await LocalCluster.start(
+      { model, tokenizer, entry: ENTRY, prefillRows: 512, ...options, dataDir },
+      { signal: new AbortController().signal },
+    );
     return new BenchCluster(cluster, tokenizer, options.dataDir === undefined ? dataDir : null);
   }
 
   async generate(prompt: Int32Array, maxTokens: number): Promise<Done> {
-    const events = this.cluster.coordinator.generate({ prompt: [...prompt], maxTokens, ignoreEos: true }, new AbortController().signal);
+    const events = this.cluster.coordinator.generate(
+      { prompt: [...prompt], maxTokens, ignoreEos: true },
+      new AbortController().signal,
+    );
     for await (const event of events) if (event.type === "done") return event;
     throw new Error("the generation ended without a summary");
   }

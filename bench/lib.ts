@@ -58,7 +58,9 @@ export function compare(
   goal: { readonly least?: number; readonly most?: number },
 ): Comparison {
   const of = (subject: string): number[] =>
-    samples.filter((sample) => sample.subject === subject && sample.metric === names.metric).map((sample) => sample.value);
+    samples
+      .filter((sample) => sample.subject === subject && sample.metric === names.metric)
+      .map((sample) => sample.value);
   const baseline = of(names.baseline);
   const ratios = of(names.subject).map((value, i) => value / (baseline[i] ?? Number.NaN));
   const ratio = median(ratios);
@@ -85,12 +87,22 @@ export function describeMachine(): Record<string, string | number> {
   } catch {
     // not a checkout
   }
-  return { cpu: cpus()[0]?.model ?? "unknown", cores: cpus().length, memory_bytes: totalmem(), node: process.version, commit };
+  return {
+    cpu: cpus()[0]?.model ?? "unknown",
+    cores: cpus().length,
+    memory_bytes: totalmem(),
+    node: process.version,
+    commit,
+  };
 }
 
 /** Appends JSONL rows to a file, each with machine and commit. */
 export function rowWriter(path: string): (row: object) => void {
   mkdirSync(dirname(path), { recursive: true });
   const machine = describeMachine();
-  return (row) => appendFileSync(path, `${JSON.stringify({ schema: "noodle.bench.v1", ...row, machine, time: new Date().toISOString() })}\n`);
+  return (row) =>
+    appendFileSync(
+      path,
+      `${JSON.stringify({ schema: "noodle.bench.v1", ...row, machine, time: new Date().toISOString() })}\n`,
+    );
 }

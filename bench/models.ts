@@ -27,5 +27,8 @@ export async function prepareStage(context: BenchContext, model: string, range: 
 
 /** Token ids that every model of the benches knows, the same for every subject, other ones for every repetition. */
 export function makePrompt(rows: number, repetition: number): Int32Array {
-  return Int32Array.from({ length: rows }, (_, i) => 300 + ((Math.imul(i + 1 + repetition * 7919, 2654435761) >>> 8) % 20_000));
+  return Int32Array.from(
+    { length: rows },
+    (_, i) => 300 + ((Math.imul(i + 1 + repetition * 7919, 2654435761) >>> 8) % 20_000),
+  );
 }

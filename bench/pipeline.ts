@@ -19,15 +19,30 @@ export async function benchPipeline(context: BenchContext): Promise<void> {
   const samples: Sample[] = [];
   try {
     for (let repetition = -1; repetition < context.repetitions; repetition++) {
-      for (const [subject, cluster] of [["one-worker", one], ["two-workers", two]] as const) {
+      for (const [subject, cluster] of [
+        ["one-worker", one],
+        ["two-workers", two],
+      ] as const) {
         const done = await cluster.generate(makePrompt(64, repetition), 40);
         if (repetition < 0) continue;
-        const sample = { bench, subject, metric: "decode", unit: "tokens_per_sec", value: done.decodeTokensPerSec, repetition };
+        const sample = {
+          bench,
+          subject,
+          metric: "decode",
+          unit: "tokens_per_sec",
+          value: done.decodeTokensPerSec,
+          repetition,
+        };
         samples.push(sample);
         context.record(sample);
       }
     }
-    compare(context, samples, { bench, metric: "decode", subject: "two-workers", baseline: "one-worker" }, { least: 0.95 });
+    compare(
+      context,
+      samples,
+      { bench, metric: "decode", subject: "two-workers", baseline: "one-worker" },
+      { least: 0.95 },
+    );
   } finally {
     await one.close();
     await two.close();
@@ -44,15 +59,49 @@ export async function benchMemory(context: BenchContext): Promise<void> {
       await cluster.generate(makePrompt(128, 0), 8);
       const status = cluster.cluster.coordinator.status();
       const coordinatorMib = residentBytes(process.pid) / MIB;
-      context.record({ bench, subject: `coordinator of ${like}`, metric: "rss", unit: "mib", value: coordinatorMib, repetition: 0 });
-      context.conclude({ bench, name: "rss_mib", subject: "coordinator (this process)", baseline: "limit 250 MiB", ratio: coordinatorMib / 250, low: coordinatorMib, high: coordinatorMib, goal: "<= 1", met: coordinatorMib <= 250 });
+      context.record({
+        bench,
+        subject: `coordinator of ${like}`,
+        metric: "rss",
+        unit: "mib",
+        value: coordinatorMib,
+        repetition: 0,
+      });
+      context.conclude({
+        bench,
+        name: "rss_mib",
+        subject: "coordinator (this process)",
+        baseline: "limit 250 MiB",
+        ratio: coordinatorMib / 250,
+        low: coordinatorMib,
+        high: coordinatorMib,
+        goal: "<= 1",
+        met: coordinatorMib <= 250,
+      });
       for (const stage of status.stages) {
         const node = status.nodes.find(({ id }) => id === stage.node);
         const accounted = stage.weights_bytes + stage.kv_bytes + stage.compute_bytes;
         const rssMib = (node?.rss_bytes ?? 0) / MIB;
         const limitMib = accounted / MIB + 250;
-        context.record({ bench, subject: `${like} ${stage.units}`, metric: "rss", unit: "mib", value: rssMib, repetition: 0 });
-        context.conclude({ bench, name: "rss_mib", subject: `worker ${like} ${stage.units}`, baseline: `stage + KV + buffers + 250 = ${limitMib.toFixed(0)} MiB`, ratio: rssMib / limitMib, low: rssMib, high: rssMib, goal: "<= 1", met: rssMib <= limitMib });
+        context.record({
+          bench,
+          subject: `${like} ${stage.units}`,
+          metric: "rss",
+          unit: "mib",
+          value: rssMib,
+          repetition: 0,
+        });
+        context.conclude({
+          bench,
+          name: "rss_mib",
+          subject: `worker ${like} ${stage.units}`,
+          baseline: `stage + KV + buffers + 250 = ${limitMib.toFixed(0)} MiB`,
+          ratio: rssMib / limitMib,
+          low: rssMib,
+          high: rssMib,
+          goal: "<= 1",
+          met: rssMib <= limitMib,
+        });
       }
     } finally {
       await cluster.close();
@@ -79,7 +128,13 @@ export async function benchStart(context: BenchContext): Promise<void> {
       const loadMs = performance.now() - loadStart;
       stage.close();
       const upStart = performance.now();
-      const cluster = await BenchCluster.start(model, { workers, threads: 1, contextTokens: 1024, parallel: 1, dataDir });
+      const cluster = await BenchCluster.start(model, {
+        workers,
+        threads: 1,
+        contextTokens: 1024,
+        parallel: 1,
+        dataDir,
+      });
       const upMs = performance.now() - upStart;
       await cluster.close();
       if (repetition < 0) continue; // the first run cuts the stages

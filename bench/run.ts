@@ -24,7 +24,10 @@ const BENCHES: Readonly<Record<string, (context: BenchContext) => Promise<void>>
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { repetitions: { type: "string", default: "7" }, out: { type: "string", default: "bench/results/rows.jsonl" } },
+  options: {
+    repetitions: { type: "string", default: "7" },
+    out: { type: "string", default: "bench/results/rows.jsonl" },
+  },
 });
 const unknown = positionals.find((name) => !Object.hasOwn(BENCHES, name));
 if (unknown !== undefined) {
@@ -51,16 +54,31 @@ for (const name of positionals.length === 0 ? Object.keys(BENCHES) : positionals
   console.error(`bench ${name}`);
   await BENCHES[name]?.(context);
 }
-console.error(`${comparisons.filter(({ met }) => met).length} of ${comparisons.length} goals met; rows in ${values.out}`);
+console.error(
+  `${comparisons.filter(({ met }) => met).length} of ${comparisons.length} goals met; rows in ${values.out}`,
+);
 
 /** Figure 3: what a hop adds, 8 KiB of activations, in both stream directions and with several windows. */
 async function benchHop(context: BenchContext): Promise<void> {
   const rows = await runHopBench({ onRow: (row) => context.log(JSON.stringify(row)) });
   for (const row of rows) writeRow({ kind: "hop", ...row });
   for (const row of rows.filter(({ payload_bytes }) => payload_bytes === 8192)) {
-    for (const [name, value, limit] of [["p50", row.one_way_ms_p50, 0.3], ["p99", row.one_way_ms_p99, 1]] as const) {
+    for (const [name, value, limit] of [
+      ["p50", row.one_way_ms_p50, 0.3],
+      ["p99", row.one_way_ms_p99, 1],
+    ] as const) {
       const subject = `${row.direction}, window ${row.window_bytes}`;
-      context.conclude({ bench: "hop", name: `one-way ${name} ms`, subject, baseline: `limit ${limit} ms`, ratio: value / limit, low: value, high: value, goal: "<= 1", met: value <= limit });
+      context.conclude({
+        bench: "hop",
+        name: `one-way ${name} ms`,
+        subject,
+        baseline: `limit ${limit} ms`,
+        ratio: value / limit,
+        low: value,
+        high: value,
+        goal: "<= 1",
+        met: value <= limit,
+      });
     }
   }
 }

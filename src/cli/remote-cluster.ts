@@ -125,6 +125,7 @@ function readLogits(bytes: Uint8Array): Float32Array | null {
  * @throws USAGE when they do not: then no single reference repeats what they do
  */
 export function readClusterThreads(status: StatusDocument): number {
+  if (status.coordinator.threads > 0) return status.coordinator.threads;
   const holders = status.nodes.filter((node) => node.units !== null);
   const threads = new Set(holders.map((node) => Number(node.capabilities["threads"])));
   if (threads.size !== 1) {

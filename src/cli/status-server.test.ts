@@ -15,6 +15,7 @@ const STATUS: StatusDocument = {
     model: { path: "model.gguf", units: 3, bytes: 1 },
     context_tokens: 64,
     parallel: 1,
+    threads: 1,
   },
   health: { status: "ready", reason: null, error: null },
   nodes: [],

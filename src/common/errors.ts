@@ -30,7 +30,8 @@ export class NoodleError extends Error {
       const errno = (thrown as NodeJS.ErrnoException).code;
       if (errno === "ENOSPC") return new NoodleError("DISK_FULL", thrown.message, { cause: thrown });
       if (errno === "ENOENT") return new NoodleError("FILE_NOT_FOUND", thrown.message, { cause: thrown });
-      if (errno === "EACCES" || errno === "EISDIR") return new NoodleError("FILE_UNREADABLE", thrown.message, { cause: thrown });
+      if (errno === "EACCES" || errno === "EISDIR")
+        return new NoodleError("FILE_UNREADABLE", thrown.message, { cause: thrown });
       if (errno === "EADDRINUSE") return new NoodleError("PORT_IN_USE", thrown.message, { cause: thrown });
       return new NoodleError(fallback, thrown.message, { cause: thrown });
     }
@@ -46,7 +47,8 @@ export class NoodleError extends Error {
     if (typeof value === "object" && value !== null && "code" in value && "message" in value) {
       const { code, message } = value;
       if (typeof code === "string" && Object.hasOwn(ERROR_CODES, code) && typeof message === "string") {
-        const details = "details" in value && typeof value.details === "object" && value.details !== null ? value.details : {};
+        const details =
+          "details" in value && typeof value.details === "object" && value.details !== null ? value.details : {};
         return new NoodleError(code as ErrorCode, message, { details: { ...details } });
       }
     }

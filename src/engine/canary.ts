@@ -28,7 +28,11 @@ export function hashCanary(stage: Stage): string {
       const output = stage.forward(input, { wantLogits: true });
       const values = output.hidden ?? output.sampled[0]?.logits ?? new Float32Array();
       const bad = findNonFinite(values);
-      if (bad >= 0) throw new NoodleError("NON_FINITE", `the canary's output holds ${values[bad]}: weights of units ${info.units.first}:${info.units.end} are damaged`);
+      if (bad >= 0)
+        throw new NoodleError(
+          "NON_FINITE",
+          `the canary's output holds ${values[bad]}: weights of units ${info.units.first}:${info.units.end} are damaged`,
+        );
       hash.update(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
       position += rows;
     }

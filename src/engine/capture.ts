@@ -1,4 +1,12 @@
-import { type Library, readInt32, readInt64, readName, registerEvalCallback, TENSOR, type Pointer } from "./native/index.ts";
+import {
+  type Library,
+  readInt32,
+  readInt64,
+  readName,
+  registerEvalCallback,
+  TENSOR,
+  type Pointer,
+} from "./native/index.ts";
 
 /** First four bytes of `l_out-N`, as the little-endian integer that one read gives. */
 const L_OUT = Buffer.from("l_ou").readInt32LE();

@@ -19,7 +19,13 @@ export class EmbeddingStage implements Stage {
     const library = loadLibrary();
     this.#slots = new SlotTable(config.parallel);
     const tensors = facts.header.tensors;
-    this.#tokens = new RowLookup(config.stageFile, must(tensors.find((each) => each.name === "token_embd.weight"), "token_embd.weight"));
+    this.#tokens = new RowLookup(
+      config.stageFile,
+      must(
+        tensors.find((each) => each.name === "token_embd.weight"),
+        "token_embd.weight",
+      ),
+    );
     const positions = tensors.find((each) => each.name === "position_embd.weight");
     this.#positions = positions === undefined ? undefined : new RowLookup(config.stageFile, positions);
     this.#scale = facts.embeddingScale === null ? null : Math.fround(facts.embeddingScale);
@@ -62,11 +68,16 @@ export class EmbeddingStage implements Stage {
   forward(input: StageInput): StageOutput {
     const { nEmbd } = this.info;
     const startNs = process.hrtime.bigint();
-    checkInput(input, { ...this.info, wantsHidden: false, outputRowsOnly: false }, (slot) => this.#slots.find(slot)?.history.length);
+    checkInput(
+      input,
+      { ...this.info, wantsHidden: false, outputRowsOnly: false },
+      (slot) => this.#slots.find(slot)?.history.length,
+    );
     const hidden = new Float32Array(input.tokens.length * nEmbd);
     let row = 0;
     for (const run of input.runs) {
-      for (let i = 0; i < run.rows; i++, row++) this.#embed(input.tokens[row] as number, run.position + i, hidden.subarray(row * nEmbd, (row + 1) * nEmbd));
+      for (let i = 0; i < run.rows; i++, row++)
+        this.#embed(input.tokens[row] as number, run.position + i, hidden.subarray(row * nEmbd, (row + 1) * nEmbd));
     }
     row = 0;
     for (const run of input.runs) {

@@ -1,10 +1,17 @@
-export { defaultThreads, describeEngine, type EngineDescription, type EngineDevice, type LoadedEngine, loadEngine } from "./engine.ts";
+export {
+  defaultThreads,
+  describeEngine,
+  type EngineDescription,
+  type EngineDevice,
+  type LoadedEngine,
+  loadEngine,
+} from "./engine.ts";
 export { FakeStage } from "./fake.ts";
 export { checkEngineLayout, type LayoutReport, requireEngineLayout } from "./layout-check.ts";
 export { ENGINE_VERSION, listEnginePackages, type LoadOptions } from "./native/index.ts";
 export { openStage } from "./open-stage.ts";
 export { isQuantizeType, QUANTIZE_TYPES, quantizeModel, type QuantizeType } from "./quantize.ts";
-export { type AttentionRule, classKey, classOfRow, type RowClasses, type RowRule } from "./row-class-rules.ts";
+export { type AttentionRule, classKey, type RowClasses, type RowRule } from "./row-class-rules.ts";
 export { type ProbeRequest, probeRowClasses } from "./row-class-probe.ts";
 export { StageChain } from "./stage-chain.ts";
 export { Tokenizer } from "./tokenizer.ts";
@@ -24,4 +31,13 @@ export {
   type StageOutput,
   type UnitRange,
 } from "./types.ts";
-export { compareRuns, hashKv, type KvHashes, type PipelineRun, type ReferenceRequest, type ReferenceRun, runReference, type Verification } from "./verify.ts";
+export {
+  compareRuns,
+  hashKv,
+  type KvHashes,
+  type PipelineRun,
+  type ReferenceRequest,
+  type ReferenceRun,
+  runReference,
+  type Verification,
+} from "./verify.ts";

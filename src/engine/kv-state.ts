@@ -13,7 +13,10 @@ export interface CacheLayer {
  * @param layerCounts layers of each cache, to catch a state that is not what we think.
  * @see llama-kv-cache.cpp `state_write` (llama.cpp de3ff815)
  */
-export function parseSequenceState(blob: Uint8Array, layerCounts: readonly number[]): readonly (readonly CacheLayer[])[] {
+export function parseSequenceState(
+  blob: Uint8Array,
+  layerCounts: readonly number[],
+): readonly (readonly CacheLayer[])[] {
   const view = new DataView(blob.buffer, blob.byteOffset, blob.byteLength);
   let at = 8; // magic, sequence id
   const u32 = (): number => {
@@ -22,7 +25,8 @@ export function parseSequenceState(blob: Uint8Array, layerCounts: readonly numbe
     return value;
   };
   const take = (bytes: number): Uint8Array => {
-    if (at + bytes > blob.byteLength) throw new NoodleError("ENGINE_FAILED", `state of ${blob.byteLength} bytes ends inside a layer`);
+    if (at + bytes > blob.byteLength)
+      throw new NoodleError("ENGINE_FAILED", `state of ${blob.byteLength} bytes ends inside a layer`);
     at += bytes;
     return blob.subarray(at - bytes, at);
   };
@@ -41,7 +45,10 @@ export function parseSequenceState(blob: Uint8Array, layerCounts: readonly numbe
       const transposed = u32() !== 0;
       const count = u32();
       if (transposed || count !== expected) {
-        throw new NoodleError("ENGINE_FAILED", `state holds ${count} layers${transposed ? " with transposed values" : ""}, ${expected} were expected`);
+        throw new NoodleError(
+          "ENGINE_FAILED",
+          `state holds ${count} layers${transposed ? " with transposed values" : ""}, ${expected} were expected`,
+        );
       }
       const readRows = (): Uint8Array[] =>
         Array.from({ length: count }, () => {

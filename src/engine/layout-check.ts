@@ -17,11 +17,22 @@ const CHECK_TIMEOUT_MS = 20_000;
  * raise an error, it corrupts memory or aborts, and then only the child is lost.
  */
 export function checkEngineLayout(options: LoadOptions = {}): LayoutReport {
-  const entry = fileURLToPath(new URL("./native/check-main.js", import.meta.url)).replace(/([\\/])src([\\/]engine[\\/]native[\\/]check-main\.js)$/, "$1dist$2");
-  const child = spawnSync(process.execPath, [entry, JSON.stringify(options)], { encoding: "utf8", timeout: CHECK_TIMEOUT_MS, env: {} });
+  const entry = fileURLToPath(new URL("./native/check-main.js", import.meta.url)).replace(
+    /([\\/])src([\\/]engine[\\/]native[\\/]check-main\.js)$/,
+    "$1dist$2",
+  );
+  const child = spawnSync(process.execPath, [entry, JSON.stringify(options)], {
+    encoding: "utf8",
+    timeout: CHECK_TIMEOUT_MS,
+    env: {},
+  });
   if (child.status === 0) return JSON.parse(child.stdout) as LayoutReport;
   const cause = child.signal === null ? `exit code ${child.status}` : `signal ${child.signal}`;
-  return { ok: false, problem: `the engine died in the check (${cause}): ${child.stderr.trim().split("\n").at(-1) ?? ""}`, checked: [] };
+  return {
+    ok: false,
+    problem: `the engine died in the check (${cause}): ${child.stderr.trim().split("\n").at(-1) ?? ""}`,
+    checked: [],
+  };
 }
 
 /** @throws NoodleError `ENGINE_INCOMPATIBLE` */

@@ -36,11 +36,23 @@ export class LlamaContext {
   readonly #buffers: ReturnType<typeof createBuffers>;
   #closed = false;
 
-  constructor(config: StageConfig, facts: StageFacts, maxRows: number, createCapture: (library: Library) => OutputCapture | undefined) {
+  constructor(
+    config: StageConfig,
+    facts: StageFacts,
+    maxRows: number,
+    createCapture: (library: Library) => OutputCapture | undefined,
+  ) {
     this.library = loadLibrary();
     const { calls } = this.library;
-    const model = calls.llama_model_load_from_file(config.stageFile, { ...calls.llama_model_default_params(), load_mode: LOAD_MODE_NONE });
-    if (model === null) throw new NoodleError("ENGINE_LOAD_FAILED", `the engine refuses ${config.stageFile} (its own words are on stderr of the stage host)`);
+    const model = calls.llama_model_load_from_file(config.stageFile, {
+      ...calls.llama_model_default_params(),
+      load_mode: LOAD_MODE_NONE,
+    });
+    if (model === null)
+      throw new NoodleError(
+        "ENGINE_LOAD_FAILED",
+        `the engine refuses ${config.stageFile} (its own words are on stderr of the stage host)`,
+      );
     this.#model = model;
     this.capture = createCapture(this.library);
     // The head alone computes every call from scratch: it needs cells for one call only.
@@ -64,7 +76,10 @@ export class LlamaContext {
     if (pointer === null) {
       this.capture?.close();
       calls.llama_model_free(model);
-      throw new NoodleError("ENGINE_LOAD_FAILED", `the engine can not make a context of ${config.parallel} x ${config.contextTokens} tokens for ${config.stageFile} (--context, --parallel)`);
+      throw new NoodleError(
+        "ENGINE_LOAD_FAILED",
+        `the engine can not make a context of ${config.parallel} x ${config.contextTokens} tokens for ${config.stageFile} (--context, --parallel)`,
+      );
     }
     this.pointer = pointer;
     this.#threads = config.threads;
@@ -76,7 +91,10 @@ export class LlamaContext {
     this.nVocab = calls.llama_vocab_n_tokens(calls.llama_model_get_vocab(model));
     this.weightsBytes = Number(calls.llama_model_size(model));
     this.contextTokens = roundUp(config.contextTokens, 256);
-    this.computeBufferBytes = Math.max(0, dataAfter - dataBefore - facts.kvBytesPerToken * this.contextTokens * config.parallel);
+    this.computeBufferBytes = Math.max(
+      0,
+      dataAfter - dataBefore - facts.kvBytesPerToken * this.contextTokens * config.parallel,
+    );
     this.#buffers = createBuffers(maxRows, facts.nEmbd);
   }
 
@@ -92,7 +110,15 @@ export class LlamaContext {
         seqIds[row] = sequence;
         outputs[row] = isOutput ? 1 : 0;
       },
-      native: { n_tokens: rows, token: nEmbd > 0 ? null : tokens, embd: nEmbd > 0 ? embd : null, pos, n_seq_id: seqCounts, seq_id: seqPointers, logits: outputs },
+      native: {
+        n_tokens: rows,
+        token: nEmbd > 0 ? null : tokens,
+        embd: nEmbd > 0 ? embd : null,
+        pos,
+        n_seq_id: seqCounts,
+        seq_id: seqPointers,
+        logits: outputs,
+      },
     };
   }
 
@@ -101,7 +127,8 @@ export class LlamaContext {
     this.#checkOpen();
     const rc = this.library.calls.llama_decode(this.pointer, batch.native);
     if (rc === 0) return;
-    if (rc === 1) throw new NoodleError("ENGINE_KV_FULL", `no KV cells for ${batch.rows} more rows (--context, --parallel)`);
+    if (rc === 1)
+      throw new NoodleError("ENGINE_KV_FULL", `no KV cells for ${batch.rows} more rows (--context, --parallel)`);
     throw new NoodleError("ENGINE_FAILED", `llama_decode returned ${rc} for ${batch.rows} rows`);
   }
 
@@ -126,7 +153,8 @@ export class LlamaContext {
     const size = Number(this.library.calls.llama_state_seq_get_size(this.pointer, sequence));
     const blob = new Uint8Array(size);
     const written = Number(this.library.calls.llama_state_seq_get_data(this.pointer, blob, size, sequence));
-    if (written !== size) throw new NoodleError("ENGINE_FAILED", `state of sequence ${sequence}: ${written} of ${size} bytes`);
+    if (written !== size)
+      throw new NoodleError("ENGINE_FAILED", `state of sequence ${sequence}: ${written} of ${size} bytes`);
     return blob;
   }
 

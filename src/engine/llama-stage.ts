@@ -7,7 +7,18 @@ import { sampleToken } from "./sampler.ts";
 import { hashCanary } from "./canary.ts";
 import { SlotTable } from "./slots.ts";
 import type { StageFacts } from "./stage-facts.ts";
-import type { KvLayer, RowRun, SamplingParams, SampledToken, Stage, StageConfig, StageForwardOptions, StageInfo, StageInput, StageOutput } from "./types.ts";
+import type {
+  KvLayer,
+  RowRun,
+  SamplingParams,
+  SampledToken,
+  Stage,
+  StageConfig,
+  StageForwardOptions,
+  StageInfo,
+  StageInput,
+  StageOutput,
+} from "./types.ts";
 
 /** A stage computed by libllama: blocks with or without embedding and head, or the head alone. */
 export class LlamaStage implements Stage {
@@ -66,7 +77,11 @@ export class LlamaStage implements Stage {
 
   forward(input: StageInput, options: StageForwardOptions = {}): StageOutput {
     const { info } = this;
-    checkInput(input, { ...info, wantsHidden: !info.hasEmbedding, outputRowsOnly: this.#facts.headOnly }, (slot) => this.#slots.find(slot)?.history.length);
+    checkInput(
+      input,
+      { ...info, wantsHidden: !info.hasEmbedding, outputRowsOnly: this.#facts.headOnly },
+      (slot) => this.#slots.find(slot)?.history.length,
+    );
     const layout = new RowLayout(input.runs, info.nEmbd, this.#facts.headOnly, this.#facts.endsBlocks);
     const out = info.hasHead ? null : new Float32Array(layout.outRows * info.nEmbd);
     const sampled: SampledToken[] = [];
@@ -98,7 +113,14 @@ export class LlamaStage implements Stage {
     this.#context.close();
   }
 
-  #computeGroup(group: readonly number[], input: StageInput, layout: RowLayout, out: Float32Array | null, sampled: SampledToken[], options: StageForwardOptions): void {
+  #computeGroup(
+    group: readonly number[],
+    input: StageInput,
+    layout: RowLayout,
+    out: Float32Array | null,
+    sampled: SampledToken[],
+    options: StageForwardOptions,
+  ): void {
     const runs = group.map((index) => input.runs[index] as RowRun);
     const batchRows = this.#submit(group, runs, input, layout);
     if (this.#capture === undefined) {
@@ -125,9 +147,14 @@ export class LlamaStage implements Stage {
       const count = layout.inRowsOf(index);
       first.push(row);
       if (hasEmbedding) batch.tokens.set(layout.tokensOf(index, input.tokens), row);
-      else batch.embd.set((input.hidden as Float32Array).subarray(layout.inOffset(index), layout.inOffset(index) + count * nEmbd), row * nEmbd);
+      else
+        batch.embd.set(
+          (input.hidden as Float32Array).subarray(layout.inOffset(index), layout.inOffset(index) + count * nEmbd),
+          row * nEmbd,
+        );
       for (let k = 0; k < count; k++) {
-        const isOutput = headOnly || (!hasHead && !endsBlocks) || run.output === "all" || (run.output === "last" && k === count - 1);
+        const isOutput =
+          headOnly || (!hasHead && !endsBlocks) || run.output === "all" || (run.output === "last" && k === count - 1);
         batch.set(row + k, headOnly ? row + k : run.position + k, headOnly ? 0 : run.slot, isOutput);
       }
       row += count;
@@ -144,10 +171,17 @@ export class LlamaStage implements Stage {
     const { nEmbd } = this.#facts;
     const expected = group.reduce((sum, index) => sum + layout.outRowsOf(index), 0);
     if (captured === undefined || captured.length !== expected * nEmbd) {
-      throw new NoodleError("ENGINE_FAILED", `the engine gave ${captured === undefined ? "no hidden state" : `${captured.length / nEmbd} rows`}, ${expected} were expected`);
+      throw new NoodleError(
+        "ENGINE_FAILED",
+        `the engine gave ${captured === undefined ? "no hidden state" : `${captured.length / nEmbd} rows`}, ${expected} were expected`,
+      );
     }
     const bad = findNonFinite(captured);
-    if (bad >= 0) throw new NoodleError("NON_FINITE", `hidden state holds ${captured[bad]} in row ${Math.floor(bad / nEmbd)} behind unit ${this.#facts.units.end - 1}`);
+    if (bad >= 0)
+      throw new NoodleError(
+        "NON_FINITE",
+        `hidden state holds ${captured[bad]} in row ${Math.floor(bad / nEmbd)} behind unit ${this.#facts.units.end - 1}`,
+      );
     let at = 0;
     for (const index of group) {
       const length = layout.outRowsOf(index) * nEmbd;
@@ -156,7 +190,15 @@ export class LlamaStage implements Stage {
     }
   }
 
-  #sample(group: readonly number[], runs: readonly RowRun[], input: StageInput, layout: RowLayout, batchRows: readonly number[], sampled: SampledToken[], options: StageForwardOptions): void {
+  #sample(
+    group: readonly number[],
+    runs: readonly RowRun[],
+    input: StageInput,
+    layout: RowLayout,
+    batchRows: readonly number[],
+    sampled: SampledToken[],
+    options: StageForwardOptions,
+  ): void {
     for (const [i, index] of group.entries()) {
       const run = runs[i] as RowRun;
       const slot = this.#slots.get(run.slot);
@@ -166,7 +208,14 @@ export class LlamaStage implements Stage {
       const logits = this.#context.logits(row);
       const bad = findNonFinite(logits);
       if (bad >= 0) throw new NoodleError("NON_FINITE", `logits of token ${bad} are ${logits[bad]}`);
-      const tokenId = sampleToken(this.#context.library, this.#context.pointer, row, this.#context.nVocab, slot.sampling, slot.history);
+      const tokenId = sampleToken(
+        this.#context.library,
+        this.#context.pointer,
+        row,
+        this.#context.nVocab,
+        slot.sampling,
+        slot.history,
+      );
       sampled.push({ run: index, tokenId, logits: options.wantLogits === true ? logits.slice() : null });
     }
   }

@@ -18,9 +18,14 @@ export async function openStage(config: StageConfig): Promise<Stage> {
   const facts = readStageFacts(file.header, file.fileBytes);
   await file.close();
   if (facts.contextLength > 0 && config.contextTokens > facts.contextLength) {
-    throw new NoodleError("CONTEXT_EXCEEDED", `context of ${config.contextTokens} tokens, the model was made for ${facts.contextLength} (--context)`);
+    throw new NoodleError(
+      "CONTEXT_EXCEEDED",
+      `context of ${config.contextTokens} tokens, the model was made for ${facts.contextLength} (--context)`,
+    );
   }
-  return facts.hasEmbedding && facts.blocks.length === 0 ? new EmbeddingStage(config, facts) : new LlamaStage(config, facts);
+  return facts.hasEmbedding && facts.blocks.length === 0
+    ? new EmbeddingStage(config, facts)
+    : new LlamaStage(config, facts);
 }
 
 function checkConfig(config: StageConfig): void {
@@ -31,6 +36,7 @@ function checkConfig(config: StageConfig): void {
     ["rows of a micro-batch", config.maxRows ?? 512, 1 << 16],
   ];
   for (const [name, value, most] of limits) {
-    if (!Number.isInteger(value) || value < 1 || value > most) throw new NoodleError("USAGE", `${name} is ${value}, it must be 1..${most}`);
+    if (!Number.isInteger(value) || value < 1 || value > most)
+      throw new NoodleError("USAGE", `${name} is ${value}, it must be 1..${most}`);
   }
 }

@@ -19,7 +19,8 @@ export function readStageFacts(header: GgufHeader, fileBytes: number): StageFact
   const hasEmbedding = units.first === 0;
   const hasHead = units.end === unitCount;
   const nEmbd = getNumber(header.metadata, `${fileArchitecture}.embedding_length`) ?? 0;
-  if (nEmbd < 1) throw new NoodleError("MODEL_UNSUPPORTED", `the file does not say its ${fileArchitecture}.embedding_length`);
+  if (nEmbd < 1)
+    throw new NoodleError("MODEL_UNSUPPORTED", `the file does not say its ${fileArchitecture}.embedding_length`);
   const sliding = listSlidingBlocks(header);
   const dense = sliding === null ? blocks : blocks.filter((_, i) => sliding[i] !== true);
   const windowed = sliding === null ? [] : blocks.filter((_, i) => sliding[i] === true);

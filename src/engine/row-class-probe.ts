@@ -71,7 +71,13 @@ async function measureRowClasses(header: GgufHeader, threads: number): Promise<R
   try {
     const weights = [];
     for (const request of requests) {
-      const table = await withProbe(folder, header, request, { parallel: 64, contextTokens: CELL_STEP, threads: 1 }, measureWeights);
+      const table = await withProbe(
+        folder,
+        header,
+        request,
+        { parallel: 64, contextTokens: CELL_STEP, threads: 1 },
+        measureWeights,
+      );
       weights.push({ ...request, rule: fitRowRule(table) });
     }
     // Attention is told apart from the weights by a type whose rows never change with the call.
@@ -95,7 +101,8 @@ async function measureRowClasses(header: GgufHeader, threads: number): Promise<R
 export function listWeightTypes(header: GgufHeader): readonly ProbeRequest[] {
   const found = new Map<string, ProbeRequest>();
   for (const { name, dims, type } of header.tensors) {
-    if (!name.startsWith("blk.") || dims.length < 2 || !name.endsWith(".weight") || name.includes("ffn_gate_inp")) continue;
+    if (!name.startsWith("blk.") || dims.length < 2 || !name.endsWith(".weight") || name.includes("ffn_gate_inp"))
+      continue;
     const request = { type: type.name, experts: dims.length === 3 };
     found.set(`${request.type} ${request.experts}`, request);
   }
@@ -109,7 +116,13 @@ interface ProbeConfig {
 }
 
 /** Makes a one-block model, runs `measure` on its embedding and block, and removes it. */
-async function withProbe<T>(folder: string, like: GgufHeader, request: ProbeRequest, config: ProbeConfig, measure: (stage: LlamaStage) => T): Promise<T> {
+async function withProbe<T>(
+  folder: string,
+  like: GgufHeader,
+  request: ProbeRequest,
+  config: ProbeConfig,
+  measure: (stage: LlamaStage) => T,
+): Promise<T> {
   const path = join(folder, `${request.type}-${request.experts}.gguf`);
   await generateDummy(probeModel(request, readAttentionShape(like)), path);
   const file = await openGguf(path);
@@ -185,7 +198,13 @@ function forwardRows(stage: LlamaStage, rows: number): string[] {
 
 function forwardAlone(stage: LlamaStage, place: number): string {
   stage.openSlot(0, GREEDY);
-  return readRows(stage, { runs: [{ slot: 0, position: 0, rows: 1, output: "none" }], tokens: Int32Array.of(tokenAt(place)), hidden: null })[0] ?? "";
+  return (
+    readRows(stage, {
+      runs: [{ slot: 0, position: 0, rows: 1, output: "none" }],
+      tokens: Int32Array.of(tokenAt(place)),
+      hidden: null,
+    })[0] ?? ""
+  );
 }
 
 /** Bits of each row that leaves the block. */
@@ -193,7 +212,11 @@ function readRows(stage: LlamaStage, input: StageInput): string[] {
   const { hidden } = stage.forward(input);
   const bytes = Buffer.from((hidden as Float32Array).buffer);
   const rowBytes = stage.info.nEmbd * 4;
-  return input.tokens.length === 0 ? [] : Array.from(input.tokens, (_token, row) => bytes.subarray(row * rowBytes, (row + 1) * rowBytes).toString("latin1"));
+  return input.tokens.length === 0
+    ? []
+    : Array.from(input.tokens, (_token, row) =>
+        bytes.subarray(row * rowBytes, (row + 1) * rowBytes).toString("latin1"),
+      );
 }
 
 async function measureAttention(folder: string, like: GgufHeader, type: string): Promise<AttentionRule> {
@@ -203,7 +226,9 @@ async function measureAttention(folder: string, like: GgufHeader, type: string):
     tiledRows: findTiledRows(stage),
     rows: rowsAlone(stage, SPLIT_POSITIONS),
   }));
-  const double = await withProbe(folder, like, request, { ...config, threads: 2 }, (stage) => rowsAlone(stage, SPLIT_POSITIONS));
+  const double = await withProbe(folder, like, request, { ...config, threads: 2 }, (stage) =>
+    rowsAlone(stage, SPLIT_POSITIONS),
+  );
   const split = SPLIT_POSITIONS.findIndex((_, i) => single.rows[i] !== double[i]);
   const position = SPLIT_POSITIONS[split];
   return {
@@ -237,7 +262,8 @@ function prefill(stage: LlamaStage, rows: number): string[] {
 function rowsAlone(stage: LlamaStage, positions: readonly number[]): string[] {
   stage.openSlot(0, GREEDY);
   return positions.map((position) => {
-    for (let at = stage.nextPosition(0); at < position; at = stage.nextPosition(0)) stage.forward(runOf(at, Math.min(50, position - at)));
+    for (let at = stage.nextPosition(0); at < position; at = stage.nextPosition(0))
+      stage.forward(runOf(at, Math.min(50, position - at)));
     return readRows(stage, runOf(position, 1))[0] ?? "";
   });
 }

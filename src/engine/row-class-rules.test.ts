@@ -2,12 +2,23 @@ import { describe, expect, it } from "vitest";
 import { type ClassTable, classKey, classOfRow, fitRowRule, type RowClasses, type RowRule } from "./row-class-rules.ts";
 
 function tableOf(rule: RowRule): ClassTable {
-  return new Map([1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33].map((rows) => [rows, Array.from({ length: rows }, (_, place) => classOfRow(rule, rows, place))]));
+  return new Map(
+    [1, 2, 3, 4, 5, 7, 8, 9, 15, 16, 17, 33].map((rows) => [
+      rows,
+      Array.from({ length: rows }, (_, place) => classOfRow(rule, rows, place)),
+    ]),
+  );
 }
 
 describe("fitRowRule", () => {
   it("finds each rule from the table that the rule makes", () => {
-    const rules: RowRule[] = [{ kind: "uniform" }, { kind: "rows-at-least", rows: 2 }, { kind: "rows-at-least", rows: 8 }, { kind: "full-groups", group: 4 }, { kind: "full-groups", group: 8 }];
+    const rules: RowRule[] = [
+      { kind: "uniform" },
+      { kind: "rows-at-least", rows: 2 },
+      { kind: "rows-at-least", rows: 8 },
+      { kind: "full-groups", group: 4 },
+      { kind: "full-groups", group: 8 },
+    ];
     for (const rule of rules) expect(fitRowRule(tableOf(rule))).toEqual(rule);
   });
 
@@ -20,7 +31,11 @@ describe("fitRowRule", () => {
   });
 
   it("takes rows that agree by chance for what they may be: the rule may tell more classes apart than were seen", () => {
-    const table: ClassTable = new Map([[1, [0]], [2, [1, 0]], [3, [1, 0, 1]]]);
+    const table: ClassTable = new Map([
+      [1, [0]],
+      [2, [1, 0]],
+      [3, [1, 0, 1]],
+    ]);
     expect(fitRowRule(table)).toEqual({ kind: "rows-at-least", rows: 2 });
   });
 });
@@ -36,7 +51,8 @@ describe("classKey", () => {
     attention: { tiledRows: 64, splitCells: 512, cellStep: 256 },
   };
   it("tells apart what the rules tell apart, and nothing else", () => {
-    const key = (rows: number, cells: number, threads: number): string => classKey(classes, { rows, place: 0, cells, threads });
+    const key = (rows: number, cells: number, threads: number): string =>
+      classKey(classes, { rows, place: 0, cells, threads });
     expect(key(2, 256, 1)).toBe(key(63, 1024, 2));
     expect(key(1, 256, 1)).not.toBe(key(2, 256, 1));
     expect(key(64, 256, 1)).not.toBe(key(63, 256, 1));

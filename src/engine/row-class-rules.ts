@@ -57,7 +57,12 @@ export function fitRowRule(table: ClassTable): RowRule {
   const candidates: RowRule[] = [{ kind: "uniform" }];
   for (let n = 2; n <= 64; n++) candidates.push({ kind: "rows-at-least", rows: n });
   for (let n = 2; n <= 32; n++) candidates.push({ kind: "full-groups", group: n });
-  return candidates.find(fits) ?? { kind: "table", classes: Object.fromEntries([...table].map(([rows, classes]) => [String(rows), classes])) };
+  return (
+    candidates.find(fits) ?? {
+      kind: "table",
+      classes: Object.fromEntries([...table].map(([rows, classes]) => [String(rows), classes])),
+    }
+  );
 }
 
 /** Class of the row at `place` in a call of `rows` rows; -1 where a table has no entry. */

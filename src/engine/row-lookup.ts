@@ -28,7 +28,8 @@ export class RowLookup {
     }
     const bytes = new Uint8Array(this.#rowBytes);
     const got = readSync(this.#file, bytes, 0, this.#rowBytes, this.#tensor.fileOffset + row * this.#rowBytes);
-    if (got !== this.#rowBytes) throw new NoodleError("STAGE_CORRUPT", `${this.#tensor.name}: the file ends inside row ${row}`);
+    if (got !== this.#rowBytes)
+      throw new NoodleError("STAGE_CORRUPT", `${this.#tensor.name}: the file ends inside row ${row}`);
     if (this.#decode === undefined) out.set(new Float32Array(bytes.buffer));
     else this.#decode(bytes, out, this.width);
   }

@@ -17,10 +17,18 @@ describe("groupRuns", () => {
 
   it("names every run exactly once", () => {
     fc.assert(
-      fc.property(fc.uniqueArray(fc.nat(40), { maxLength: 16 }), fc.infiniteStream(fc.integer({ min: 1, max: 3 })), (slots, rows) => {
-        const runs = slots.map((slot) => run(slot, rows.next().value ?? 1));
-        expect(groupRuns(runs).flat().toSorted((a, b) => a - b)).toEqual(runs.map((_, i) => i));
-      }),
+      fc.property(
+        fc.uniqueArray(fc.nat(40), { maxLength: 16 }),
+        fc.infiniteStream(fc.integer({ min: 1, max: 3 })),
+        (slots, rows) => {
+          const runs = slots.map((slot) => run(slot, rows.next().value ?? 1));
+          expect(
+            groupRuns(runs)
+              .flat()
+              .toSorted((a, b) => a - b),
+          ).toEqual(runs.map((_, i) => i));
+        },
+      ),
       { seed: 11 },
     );
   });
@@ -28,7 +36,11 @@ describe("groupRuns", () => {
 
 describe("countOutputRows", () => {
   it("counts what leaves the last block", () => {
-    expect([countOutputRows({ ...run(0, 5), output: "none" }), countOutputRows(run(0, 5)), countOutputRows({ ...run(0, 5), output: "all" })]).toEqual([0, 1, 5]);
+    expect([
+      countOutputRows({ ...run(0, 5), output: "none" }),
+      countOutputRows(run(0, 5)),
+      countOutputRows({ ...run(0, 5), output: "all" }),
+    ]).toEqual([0, 1, 5]);
   });
 });
 
@@ -72,7 +84,8 @@ describe("checkInput", () => {
 
 describe("findNonFinite", () => {
   it("finds NaN and both infinities, and nothing else", () => {
-    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY]) expect(findNonFinite(Float32Array.of(0, -1e38, value))).toBe(2);
+    for (const value of [Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
+      expect(findNonFinite(Float32Array.of(0, -1e38, value))).toBe(2);
     expect(findNonFinite(Float32Array.of(0, -0, 3.4e38, -3.4e38, 1e-45))).toBe(-1);
   });
 });

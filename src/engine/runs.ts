@@ -16,7 +16,8 @@ export function groupRuns(runs: readonly RowRun[]): readonly (readonly number[])
     const run = runs[index];
     if (run === undefined) continue;
     const group = groups.at(-1);
-    if (group !== undefined && previous !== undefined && run.slot === previous.slot + 1 && run.rows === previous.rows) group.push(index);
+    if (group !== undefined && previous !== undefined && run.slot === previous.slot + 1 && run.rows === previous.rows)
+      group.push(index);
     else groups.push([index]);
     previous = run;
   }
@@ -48,29 +49,50 @@ export interface InputLimits {
  *
  * @param nextPosition position each slot must go on from; undefined for a slot that is not open.
  */
-export function checkInput(input: StageInput, limits: InputLimits, nextPosition: (slot: number) => number | undefined): void {
+export function checkInput(
+  input: StageInput,
+  limits: InputLimits,
+  nextPosition: (slot: number) => number | undefined,
+): void {
   const seen = new Set<number>();
   for (const run of input.runs) {
     const next = run.slot < limits.parallel ? nextPosition(run.slot) : undefined;
-    if (next === undefined) throw new NoodleError("SESSION_NOT_FOUND", `slot ${run.slot} is not open (0..${limits.parallel - 1}, --parallel)`);
+    if (next === undefined)
+      throw new NoodleError(
+        "SESSION_NOT_FOUND",
+        `slot ${run.slot} is not open (0..${limits.parallel - 1}, --parallel)`,
+      );
     if (seen.has(run.slot)) throw new NoodleError("FRAME_INVALID", `slot ${run.slot} has two runs in one micro-batch`);
     seen.add(run.slot);
     if (!Number.isInteger(run.rows) || run.rows < 1) throw new NoodleError("FRAME_INVALID", `run of ${run.rows} rows`);
     if (run.position !== next) {
-      throw new NoodleError("STEP_OUT_OF_ORDER", `slot ${run.slot} goes on at position ${next}, the step says ${run.position}`, { details: { have: next } });
+      throw new NoodleError(
+        "STEP_OUT_OF_ORDER",
+        `slot ${run.slot} goes on at position ${next}, the step says ${run.position}`,
+        { details: { have: next } },
+      );
     }
     if (run.position + run.rows > limits.contextTokens) {
-      throw new NoodleError("CONTEXT_EXCEEDED", `position ${run.position + run.rows} is beyond the context of ${limits.contextTokens} tokens (--context)`);
+      throw new NoodleError(
+        "CONTEXT_EXCEEDED",
+        `position ${run.position + run.rows} is beyond the context of ${limits.contextTokens} tokens (--context)`,
+      );
     }
   }
   const rows = countRows(input.runs);
-  if (rows === 0 || rows > limits.maxRows) throw new NoodleError("FRAME_INVALID", `micro-batch of ${rows} rows, the limit is ${limits.maxRows}`);
-  if (input.tokens.length !== rows) throw new NoodleError("FRAME_INVALID", `${input.tokens.length} tokens for ${rows} rows`);
+  if (rows === 0 || rows > limits.maxRows)
+    throw new NoodleError("FRAME_INVALID", `micro-batch of ${rows} rows, the limit is ${limits.maxRows}`);
+  if (input.tokens.length !== rows)
+    throw new NoodleError("FRAME_INVALID", `${input.tokens.length} tokens for ${rows} rows`);
   const hiddenRows = limits.outputRowsOnly ? input.runs.reduce((sum, run) => sum + countOutputRows(run), 0) : rows;
   if (!limits.wantsHidden) {
-    if (input.hidden !== null) throw new NoodleError("FRAME_INVALID", "hidden states sent to the stage that holds the embedding");
+    if (input.hidden !== null)
+      throw new NoodleError("FRAME_INVALID", "hidden states sent to the stage that holds the embedding");
   } else if (input.hidden === null || input.hidden.length !== hiddenRows * limits.nEmbd) {
-    throw new NoodleError("FRAME_INVALID", `${input.hidden?.length ?? 0} hidden values, ${hiddenRows} rows of ${limits.nEmbd} were expected`);
+    throw new NoodleError(
+      "FRAME_INVALID",
+      `${input.hidden?.length ?? 0} hidden values, ${hiddenRows} rows of ${limits.nEmbd} were expected`,
+    );
   }
 }
 

@@ -10,14 +10,22 @@ const PENALTY_LAST_TOKENS = 64;
  *
  * @param history tokens of the sequence so far, this row's included; its length is the position of the new token.
  */
-export function sampleToken(library: Library, ctx: Pointer, row: number, nVocab: number, params: SamplingParams, history: ArrayLike<number>): number {
+export function sampleToken(
+  library: Library,
+  ctx: Pointer,
+  row: number,
+  nVocab: number,
+  params: SamplingParams,
+  history: ArrayLike<number>,
+): number {
   const { calls } = library;
   const chain = calls.llama_sampler_chain_init(calls.llama_sampler_chain_default_params());
   try {
     if (params.repeatPenalty !== 1) {
       const penalties = calls.llama_sampler_init_penalties(nVocab, PENALTY_LAST_TOKENS, params.repeatPenalty, 0, 0);
       calls.llama_sampler_chain_add(chain, penalties);
-      for (let i = Math.max(0, history.length - PENALTY_LAST_TOKENS); i < history.length; i++) calls.llama_sampler_accept(penalties, history[i] as number);
+      for (let i = Math.max(0, history.length - PENALTY_LAST_TOKENS); i < history.length; i++)
+        calls.llama_sampler_accept(penalties, history[i] as number);
     }
     if (params.temperature === 0) {
       calls.llama_sampler_chain_add(chain, calls.llama_sampler_init_greedy());

@@ -17,7 +17,10 @@ export class SlotTable {
 
   open(slot: number, sampling: SamplingParams): void {
     if (!Number.isInteger(slot) || slot < 0 || slot >= this.#slots.length) {
-      throw new NoodleError("SESSION_LIMIT", `slot ${slot} does not exist: this stage has ${this.#slots.length} (--parallel)`);
+      throw new NoodleError(
+        "SESSION_LIMIT",
+        `slot ${slot} does not exist: this stage has ${this.#slots.length} (--parallel)`,
+      );
     }
     this.#slots[slot] = { sampling, history: [] };
   }
@@ -42,7 +45,11 @@ export class SlotTable {
   truncate(slot: number, position: number): void {
     const { history } = this.get(slot);
     if (!Number.isInteger(position) || position < 0 || position > history.length) {
-      throw new NoodleError("STEP_OUT_OF_ORDER", `cannot truncate slot ${slot} to ${position}: it has ${history.length} positions`, { details: { have: history.length } });
+      throw new NoodleError(
+        "STEP_OUT_OF_ORDER",
+        `cannot truncate slot ${slot} to ${position}: it has ${history.length} positions`,
+        { details: { have: history.length } },
+      );
     }
     history.length = position;
   }

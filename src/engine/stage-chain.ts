@@ -9,7 +9,8 @@ export class StageChain {
   constructor(stages: readonly Stage[]) {
     let at = 0;
     for (const { info } of stages) {
-      if (info.units.first !== at) throw new NoodleError("SPLIT_INVALID", `stage ${info.units.first}:${info.units.end} follows unit ${at}`);
+      if (info.units.first !== at)
+        throw new NoodleError("SPLIT_INVALID", `stage ${info.units.first}:${info.units.end} follows unit ${at}`);
       at = info.units.end;
     }
     if (at !== stages.at(-1)?.info.unitCount) throw new NoodleError("SPLIT_INVALID", `the stages end at unit ${at}`);

@@ -22,8 +22,12 @@ export class Tokenizer {
   /** @param path a GGUF file whose header `openGguf` has accepted. @throws NoodleError `ENGINE_LOAD_FAILED` */
   static open(path: string): Tokenizer {
     const library = loadLibrary();
-    const model = library.calls.llama_model_load_from_file(path, { ...library.calls.llama_model_default_params(), vocab_only: true });
-    if (model === null) throw new NoodleError("ENGINE_LOAD_FAILED", `the engine does not accept the tokenizer in ${path}`);
+    const model = library.calls.llama_model_load_from_file(path, {
+      ...library.calls.llama_model_default_params(),
+      vocab_only: true,
+    });
+    if (model === null)
+      throw new NoodleError("ENGINE_LOAD_FAILED", `the engine does not accept the tokenizer in ${path}`);
     return new Tokenizer(library, model);
   }
 
@@ -37,7 +41,15 @@ export class Tokenizer {
     const source = bytes.length === 0 ? Buffer.alloc(1) : bytes;
     let tokens = new Int32Array(bytes.length + 8);
     const call = (): number =>
-      this.#library.calls.llama_tokenize(this.#vocab, source, bytes.length, tokens, tokens.length, options.addSpecial ?? true, options.parseSpecial ?? false);
+      this.#library.calls.llama_tokenize(
+        this.#vocab,
+        source,
+        bytes.length,
+        tokens,
+        tokens.length,
+        options.addSpecial ?? true,
+        options.parseSpecial ?? false,
+      );
     let count = call();
     if (count < 0) {
       tokens = new Int32Array(-count);

@@ -124,7 +124,9 @@ export interface Verification {
 /** Compares a pipeline's run with the reference's, bit for bit. Pure. */
 export function compareRuns(pipeline: PipelineRun, reference: PipelineRun): Verification {
   const differences: string[] = [];
-  const identicalTokens = sameList(pipeline.tokenIds, reference.tokenIds, (index, a, b) => differences.push(`token ${index}: ${a} against ${b}`));
+  const identicalTokens = sameList(pipeline.tokenIds, reference.tokenIds, (index, a, b) =>
+    differences.push(`token ${index}: ${a} against ${b}`),
+  );
   let maxAbsLogitDiff = 0;
   let identicalLogits = pipeline.logits.length === reference.logits.length;
   if (!identicalLogits) differences.push(`${pipeline.logits.length} rows of logits against ${reference.logits.length}`);
@@ -137,11 +139,17 @@ export function compareRuns(pipeline: PipelineRun, reference: PipelineRun): Veri
     maxAbsLogitDiff = Math.max(maxAbsLogitDiff, diff);
   });
   const describe = (hash: KvHashes): string => `block ${hash.block} k ${hash.k} v ${hash.v}`;
-  const identicalKv = sameList(pipeline.kv.map(describe), reference.kv.map(describe), (index, a, b) => differences.push(`KV layer ${index}: ${a} against ${b}`));
+  const identicalKv = sameList(pipeline.kv.map(describe), reference.kv.map(describe), (index, a, b) =>
+    differences.push(`KV layer ${index}: ${a} against ${b}`),
+  );
   return { identicalTokens, identicalLogits, identicalKv, maxAbsLogitDiff, firstDifference: differences[0] ?? null };
 }
 
-function sameList<T>(a: readonly T[], b: readonly T[], report: (index: number, a: T | undefined, b: T | undefined) => void): boolean {
+function sameList<T>(
+  a: readonly T[],
+  b: readonly T[],
+  report: (index: number, a: T | undefined, b: T | undefined) => void,
+): boolean {
   for (let i = 0; i < Math.max(a.length, b.length); i++) {
     if (a[i] === b[i]) continue;
     report(i, a[i], b[i]);

@@ -1,8 +1,8 @@
 export { PrefixTooShort } from "./byte-reader.ts";
 export { encodeGgufHeader, type EncodedGgufHeader, type GgufHeaderInput, type GgufTensorShape } from "./encode.ts";
 export { GgufFile } from "./file.ts";
-export { GGML_TYPES, ggmlTypeById, ggmlTypeByName, tensorBytes } from "./ggml-types.ts";
-export { getArray, getBoolean, getNumber, getString, toSafeInteger } from "./metadata.ts";
+export { ggmlTypeByName, tensorBytes } from "./ggml-types.ts";
+export { getArray, getNumber, getString } from "./metadata.ts";
 export { openGguf } from "./open.ts";
 export { parseGgufHeader } from "./parse.ts";
 export type {

@@ -26,5 +26,4 @@ export { decodeFrame, type FrameLimits } from "./frame-decode.ts";
 export { encodeFrame } from "./frame-encode.ts";
 export { encodeFrameMessages } from "./frame-message.ts";
 export * from "./gen/noodle/v1/noodle_pb.ts";
-export { findNonFinite } from "./non-finite.ts";
 export { readSessionId, type SessionId, writeSessionId } from "./session-id.ts";

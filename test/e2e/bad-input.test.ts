@@ -84,6 +84,11 @@ describe("a request", () => {
     ["a probability above one", ["-p", "x", "--top-p", "1.5"], "USAGE"],
     ["the reference compared with itself", ["-p", "x", "--reference", "--verify"], "USAGE"],
     ["workers for the reference", ["-p", "x", "--reference", "--workers", "2"], "USAGE"],
+    [
+      "a split for a cluster that runs already",
+      ["-p", "x", "--coordinator", "127.0.0.1:1", "--split", "0:14"],
+      "USAGE",
+    ],
     ["no prompt", [], "USAGE"],
   ])("with %s is refused", { timeout: LIMIT_MS }, async (_what, options, code) => {
     await expectError(["generate", STORYTELLER, ...options], code, 2);

@@ -171,39 +171,35 @@ describe("noodle up", () => {
 
 describe("noodle coordinator and noodle worker", () => {
   test("make a cluster of separate processes; the worker outlives no Ctrl-C", { timeout: LIMIT_MS }, async () => {
-    const ports = ["--port", "0", "--grpc-port", "0"];
-    const coordinator = startNoodle([
-      "coordinator",
-      STORYTELLER,
+    // Other threads than the worker would choose: the verification has to know.
+    const options = [
       "--expect",
       "1",
-      ...ports,
+      "--threads",
+      "1",
+      "--port",
+      "0",
+      "--grpc-port",
+      "0",
       "--data",
       tempPath("separate"),
-    ]);
+    ];
+    const coordinator = startNoodle(["coordinator", STORYTELLER, ...options]);
     await coordinator.said(/gRPC \S+:\d+,/);
     const address = must(/gRPC (\S+:\d+),/.exec(coordinator.stdout())?.[1], "address");
     const worker = startNoodle(["worker", "--join", address, "--data", tempPath("separate-worker"), "--name", "only"]);
     await coordinator.said("ready: noodle generate");
-    const { stdout } = await runNoodle(["generate", "--coordinator", address, "-p", PROMPT, "-n", "4", "--json"]);
-    expect(GenerateDocument.parse(JSON.parse(stdout)).stages.map(({ node, units }) => ({ node, units }))).toEqual([
-      { node: "only", units: "0:14" },
-    ]);
+    const ask = ["generate", STORYTELLER, "--coordinator", address, "-p", PROMPT, "-n", "4", "--verify", "--json"];
+    const document = GenerateDocument.parse(JSON.parse((await runNoodle(ask)).stdout));
+    expect(document.stages.map(({ node, units }) => ({ node, units }))).toEqual([{ node: "only", units: "0:14" }]);
+    expect(document.verify?.first_difference).toBeNull();
     await expectStopped(worker);
     await expectStopped(coordinator);
   });
 
   test("a worker with too little memory for its stage is named, with the code", { timeout: LIMIT_MS }, async () => {
-    const ports = ["--port", "0", "--grpc-port", "0"];
-    const coordinator = startNoodle([
-      "coordinator",
-      STORYTELLER,
-      "--expect",
-      "1",
-      ...ports,
-      "--data",
-      tempPath("small"),
-    ]);
+    const options = ["--expect", "1", "--port", "0", "--grpc-port", "0", "--data", tempPath("small")];
+    const coordinator = startNoodle(["coordinator", STORYTELLER, ...options]);
     await coordinator.said(/gRPC \S+:\d+,/);
     const address = must(/gRPC (\S+:\d+),/.exec(coordinator.stdout())?.[1], "address");
     const worker = startNoodle(["worker", "--join", address, "--data", tempPath("small-worker"), "--memory", "1MiB"]);

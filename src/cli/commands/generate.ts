@@ -103,7 +103,7 @@ async function generate(context: CommandContext, model: string | undefined, opti
 
 /** @throws NoodleError `USAGE` for combinations that mean nothing */
 function checkOptions(model: string | undefined, options: GenerateOptions): void {
-  const { coordinator, reference, verify, workers, split } = options;
+  const { coordinator, reference, verify } = options;
   const wrong = (text: string): never => {
     throw new NoodleError("USAGE", text);
   };
@@ -111,14 +111,14 @@ function checkOptions(model: string | undefined, options: GenerateOptions): void
   if (model === undefined && coordinator === undefined) wrong("give the model's file, or --coordinator");
   if (model === undefined && verify === true) wrong("--verify needs the model's file here, to run it undivided");
   if (reference === true && verify === true) wrong("--verify compares with the reference: leave --reference out");
-  for (const [name, value] of [
-    ["--workers", workers],
-    ["--split", split],
-  ] as const) {
-    if (value !== undefined && coordinator !== undefined)
-      wrong(`${name} is the running cluster's own: leave it out with --coordinator`);
-    if (value !== undefined && reference === true) wrong(`${name} and --reference exclude each other`);
+  const set = (names: readonly (keyof ClusterOptions | "workers")[]): string | undefined =>
+    names.find((name) => options[name] !== undefined);
+  const ofCluster = set(["workers", "split", "threads", "context", "parallel", "unverified", "data"]);
+  if (coordinator !== undefined && ofCluster !== undefined) {
+    wrong(`--${ofCluster} is the running cluster's own: leave it out with --coordinator`);
   }
+  const ofWorkers = set(["workers", "split", "unverified", "data"]);
+  if (reference === true && ofWorkers !== undefined) wrong(`--${ofWorkers} means nothing with --reference`);
 }
 
 function countWorkers({ workers, split }: GenerateOptions): number {

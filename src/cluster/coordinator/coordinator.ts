@@ -228,6 +228,7 @@ export class Coordinator {
       model: { path: this.#source.identity.path, units: this.#source.unitCount, bytes: this.#source.fileBytes },
       context_tokens: this.#contextTokens,
       parallel,
+      threads: this.#options.threads,
       pipelineOpen: this.#runner.pipeline !== null,
     });
   }

@@ -17,6 +17,8 @@ export interface StatusDocument {
     readonly model: { readonly path: string; readonly units: number; readonly bytes: number };
     readonly context_tokens: number;
     readonly parallel: number;
+    /** Threads of every stage; 0 = each worker's choice, which its capabilities tell. */
+    readonly threads: number;
   };
   readonly health: {
     readonly status: "ready" | "waiting" | "failed";

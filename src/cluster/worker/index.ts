@@ -8,5 +8,4 @@
  */
 export type { StageReportInit } from "./coordinator-link.ts";
 export type { EngineChoice, EngineKind } from "./engine-messages.ts";
-export { resolveEntry } from "./resolve-entry.ts";
 export { type WorkerOptions, WorkerSupervisor } from "./supervisor.ts";

@@ -1,7 +1,14 @@
 /** Helpers of this folder's tests: a stage host without processes, and the coordinator's side of its streams. */
 import type { MessageInitShape as Init } from "@bufbuild/protobuf";
 import { NoodleError } from "../../common/index.ts";
-import { FakeStage, type KvLayer, type LoadedEngine, type StageConfig, type StageInfo, type StageOutput } from "../../engine/index.ts";
+import {
+  FakeStage,
+  type KvLayer,
+  type LoadedEngine,
+  type StageConfig,
+  type StageInfo,
+  type StageOutput,
+} from "../../engine/index.ts";
 import { createClient, createServer, type ServiceClient } from "../../net/index.ts";
 import {
   encodeFrame,

@@ -57,8 +57,23 @@ export interface Bindings {
   llama_vocab_bos(vocab: Pointer): number;
   llama_vocab_eos(vocab: Pointer): number;
   llama_vocab_get_add_bos(vocab: Pointer): boolean;
-  llama_tokenize(vocab: Pointer, text: Uint8Array, textLen: number, tokens: Int32Array, max: number, special: boolean, parse: boolean): number;
-  llama_token_to_piece(vocab: Pointer, token: number, buf: Uint8Array, length: number, lstrip: number, special: boolean): number;
+  llama_tokenize(
+    vocab: Pointer,
+    text: Uint8Array,
+    textLen: number,
+    tokens: Int32Array,
+    max: number,
+    special: boolean,
+    parse: boolean,
+  ): number;
+  llama_token_to_piece(
+    vocab: Pointer,
+    token: number,
+    buf: Uint8Array,
+    length: number,
+    lstrip: number,
+    special: boolean,
+  ): number;
   llama_sampler_chain_init(params: StructValue): Pointer;
   llama_sampler_chain_add(chain: Pointer, sampler: Pointer): void;
   llama_sampler_accept(sampler: Pointer, token: number): void;
@@ -152,7 +167,8 @@ export interface LoadedLibraries {
 
 /** Opens the three libraries of an engine directory and declares what we call. Loads no compute backend yet. */
 export function bindLibraries(directory: string): LoadedLibraries {
-  const open = (name: string): LibraryHandle => koffi.load(must(findLibrary(directory, name), `library ${name} in ${directory}`));
+  const open = (name: string): LibraryHandle =>
+    koffi.load(must(findLibrary(directory, name), `library ${name} in ${directory}`));
   // libllama names the other two by $ORIGIN, so that these are the same instances.
   const libraries: [LibraryHandle, readonly string[]][] = [
     [open("llama"), LLAMA],

@@ -41,7 +41,14 @@ const EXPECTED: Readonly<Record<string, Readonly<Record<string, number | boolean
     use_extra_bufts: true,
     no_alloc: false,
   },
-  llama_model_quantize_default_params: { nthread: 0, allow_requantize: false, quantize_output_tensor: true, only_copy: false, pure: false, imatrix: null },
+  llama_model_quantize_default_params: {
+    nthread: 0,
+    allow_requantize: false,
+    quantize_output_tensor: true,
+    only_copy: false,
+    pure: false,
+    imatrix: null,
+  },
 };
 
 const options = JSON.parse(process.argv[2] ?? "{}") as LoadOptions;
@@ -52,11 +59,16 @@ for (const [call, members] of Object.entries(EXPECTED)) {
   const value = (library.calls[call as keyof typeof library.calls] as () => StructValue)();
   for (const [member, expected] of Object.entries(members)) {
     checked.push(`${call}.${member}`);
-    if (value[member] !== expected) problems.push(`${call}().${member} is ${String(value[member])}, the pinned header's default is ${String(expected)}`);
+    if (value[member] !== expected)
+      problems.push(
+        `${call}().${member} is ${JSON.stringify(value[member])}, the pinned header's default is ${String(expected)}`,
+      );
   }
 }
 // A threadpool proves its parameter struct, a sampler chain its own.
 library.freeThreadpool(library.newThreadpool(1));
-library.calls.llama_sampler_free(library.calls.llama_sampler_chain_init(library.calls.llama_sampler_chain_default_params()));
+library.calls.llama_sampler_free(
+  library.calls.llama_sampler_chain_init(library.calls.llama_sampler_chain_default_params()),
+);
 checked.push("ggml_threadpool_params", "llama_sampler_chain_params");
 process.stdout.write(JSON.stringify({ ok: problems.length === 0, problem: problems[0] ?? null, checked }));

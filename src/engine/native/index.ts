@@ -1,6 +1,14 @@
 export type { Bindings, StructValue } from "./bindings.ts";
 export { type Pointer, TENSOR } from "./layout.ts";
 export { type Library, type LoadOptions, loadLibrary } from "./library.ts";
-export { type EngineLocation, listCpuVariants, listEnginePackages, locateEngine } from "./locate.ts";
-export { copyFloats, decodeFunction, readAddress, readInt32, readInt64, readName, registerEvalCallback } from "./memory.ts";
+export { type EngineLocation, listCpuVariants, listEnginePackages } from "./locate.ts";
+export {
+  copyFloats,
+  decodeFunction,
+  readAddress,
+  readInt32,
+  readInt64,
+  readName,
+  registerEvalCallback,
+} from "./memory.ts";
 export { ENGINE_VERSION } from "./pinned.ts";

@@ -95,7 +95,8 @@ export const QuantizeParams = koffi.struct("llama_model_quantize_params", {
   max_buf_size: "size_t",
 });
 
-export const ChainParams = koffi.struct("llama_sampler_chain_params", { no_perf: "bool" });
+// Known to the declarations by its name alone.
+koffi.struct("llama_sampler_chain_params", { no_perf: "bool" });
 
 export const TypeTraits = koffi.struct("ggml_type_traits", {
   type_name: "const char *",
@@ -125,7 +126,10 @@ export function checkStructSizes(): void {
   for (const [name, expected] of Object.entries(STRUCT_BYTES)) {
     const actual = sizes[name as keyof typeof sizes];
     if (actual !== expected) {
-      throw new NoodleError("ENGINE_INCOMPATIBLE", `struct ${name} is ${actual} bytes here, the pinned header says ${expected}`);
+      throw new NoodleError(
+        "ENGINE_INCOMPATIBLE",
+        `struct ${name} is ${actual} bytes here, the pinned header says ${expected}`,
+      );
     }
   }
 }

@@ -37,7 +37,10 @@ let loaded: Library | undefined;
 export function loadLibrary(options: LoadOptions = {}): Library {
   if (loaded !== undefined) {
     if (options.variant !== undefined && options.variant !== loaded.variant) {
-      throw new NoodleError("ENGINE_INCOMPATIBLE", `CPU variant ${loaded.variant} is loaded already, ${options.variant} was asked for: use another process`);
+      throw new NoodleError(
+        "ENGINE_INCOMPATIBLE",
+        `CPU variant ${loaded.variant} is loaded already, ${options.variant} was asked for: use another process`,
+      );
     }
     return loaded;
   }
@@ -46,7 +49,10 @@ export function loadLibrary(options: LoadOptions = {}): Library {
   const { bindings: calls, noop } = bindLibraries(location.directory);
   const version = calls.llama_version();
   if (!version.startsWith(LLAMA_VERSION_PREFIX)) {
-    throw new NoodleError("ENGINE_INCOMPATIBLE", `libllama in ${location.directory} is version ${version}, this release was written against ${LLAMA_VERSION_PREFIX}`);
+    throw new NoodleError(
+      "ENGINE_INCOMPATIBLE",
+      `libllama in ${location.directory} is version ${version}, this release was written against ${LLAMA_VERSION_PREFIX}`,
+    );
   }
   // A JavaScript log callback of one thread would deadlock another; a native function that does nothing cannot.
   if (options.log !== true) calls.llama_log_set(noop, null);
@@ -65,15 +71,22 @@ export function loadLibrary(options: LoadOptions = {}): Library {
 
 /** @returns the variant's name. Backends belong to the process: another thread may have loaded one already. */
 function loadCpuBackend(calls: Bindings, directory: string, wanted: string | undefined): string {
-  if (Number(calls.ggml_backend_reg_count()) > 0 && calls.ggml_backend_reg_by_name("CPU") !== null) return readLoadedVariant(wanted);
+  if (Number(calls.ggml_backend_reg_count()) > 0 && calls.ggml_backend_reg_by_name("CPU") !== null)
+    return readLoadedVariant(wanted);
   const variants = listCpuVariants(directory);
   const variant = wanted ?? chooseVariant(variants);
   const file = variants.get(variant);
   if (file === undefined) {
-    throw new NoodleError("ENGINE_NOT_FOUND", `no CPU variant ${variant} in ${directory}; there are: ${[...variants.keys()].join(", ")}`);
+    throw new NoodleError(
+      "ENGINE_NOT_FOUND",
+      `no CPU variant ${variant} in ${directory}; there are: ${[...variants.keys()].join(", ")}`,
+    );
   }
   if (calls.ggml_backend_load(file) === null) {
-    throw new NoodleError("ENGINE_INCOMPATIBLE", `CPU variant ${variant} does not run on this CPU; leave the variant out to get the best one`);
+    throw new NoodleError(
+      "ENGINE_INCOMPATIBLE",
+      `CPU variant ${variant} does not run on this CPU; leave the variant out to get the best one`,
+    );
   }
   return variant;
 }
@@ -103,7 +116,10 @@ function readLoadedVariant(wanted: string | undefined): string {
   const match = /ggml-cpu-?([a-z0-9_.-]*)\.so/.exec(readFileSync("/proc/self/maps", "utf8"));
   const variant = match === null || match[1] === "" ? "base" : basename(must(match[1], "variant"));
   if (wanted !== undefined && wanted !== variant) {
-    throw new NoodleError("ENGINE_INCOMPATIBLE", `CPU variant ${variant} is loaded already, ${wanted} was asked for: use another process`);
+    throw new NoodleError(
+      "ENGINE_INCOMPATIBLE",
+      `CPU variant ${variant} is loaded already, ${wanted} was asked for: use another process`,
+    );
   }
   return variant;
 }
@@ -112,8 +128,13 @@ function readLoadedVariant(wanted: string | undefined): string {
 function threadpoolCalls(calls: Bindings): Pick<Library, "newThreadpool" | "freeThreadpool"> {
   const reg = must(calls.ggml_backend_reg_by_name("CPU"), "CPU backend");
   const find = (name: string): Pointer => must(calls.ggml_backend_reg_get_proc_address(reg, name), name);
-  const create = koffi.decode(find("ggml_threadpool_new"), koffi.proto("void *noodle_threadpool_new(void *params)")) as (params: Uint8Array) => Pointer;
-  const free = koffi.decode(find("ggml_threadpool_free"), koffi.proto("void noodle_threadpool_free(void *pool)")) as (pool: Pointer) => void;
+  const create = koffi.decode(
+    find("ggml_threadpool_new"),
+    koffi.proto("void *noodle_threadpool_new(void *params)"),
+  ) as (params: Uint8Array) => Pointer;
+  const free = koffi.decode(find("ggml_threadpool_free"), koffi.proto("void noodle_threadpool_free(void *pool)")) as (
+    pool: Pointer,
+  ) => void;
   return {
     newThreadpool(threads: number): Pointer {
       return create(encodeThreadpoolParams(threads));
@@ -134,4 +155,3 @@ function encodeThreadpoolParams(threads: number): Uint8Array {
   view.setUint32(520, 50, true);
   return bytes;
 }
-

@@ -15,7 +15,10 @@ export interface EngineLocation {
 }
 
 /** Packages for this machine, the best first, whether installed or not. */
-export function listEnginePackages(platform: string = process.platform, arch: string = process.arch): readonly string[] {
+export function listEnginePackages(
+  platform: string = process.platform,
+  arch: string = process.arch,
+): readonly string[] {
   return (ENGINE_PACKAGES[`${platform}-${arch}`] ?? []).map((name) => `@node-llama-cpp/${name}`);
 }
 
@@ -27,7 +30,9 @@ export function listEnginePackages(platform: string = process.platform, arch: st
 export function locateEngine(directory?: string): EngineLocation {
   if (directory !== undefined) {
     if (!existsSync(directory) || findLibrary(directory, "llama") === undefined) {
-      throw new NoodleError("ENGINE_NOT_FOUND", `no libllama in ${directory} (NOODLE_ENGINE_DIR)`, { details: { directory } });
+      throw new NoodleError("ENGINE_NOT_FOUND", `no libllama in ${directory} (NOODLE_ENGINE_DIR)`, {
+        details: { directory },
+      });
     }
     return { directory, packageName: null, packageVersion: null };
   }
@@ -44,8 +49,13 @@ export function locateEngine(directory?: string): EngineLocation {
     }
     return found;
   }
-  const advice = packages.length === 0 ? "no engine package exists for it: build llama.cpp and set NOODLE_ENGINE_DIR" : `npm install ${packages.at(-1)}@${ENGINE_VERSION}`;
-  throw new NoodleError("ENGINE_NOT_FOUND", `no engine for ${process.platform}-${process.arch}; ${advice}`, { details: { packages } });
+  const advice =
+    packages.length === 0
+      ? "no engine package exists for it: build llama.cpp and set NOODLE_ENGINE_DIR"
+      : `npm install ${packages.at(-1)}@${ENGINE_VERSION}`;
+  throw new NoodleError("ENGINE_NOT_FOUND", `no engine for ${process.platform}-${process.arch}; ${advice}`, {
+    details: { packages },
+  });
 }
 
 function locatePackage(packageName: string): (EngineLocation & { packageVersion: string }) | undefined {

@@ -25,13 +25,18 @@ export function readAddress(data: ArrayBufferView): bigint {
 }
 
 /** @returns an address for `cb_eval` and the function that takes the callback back. */
-export function registerEvalCallback(callback: (tensor: number, ask: boolean) => boolean): { address: Pointer; release: () => void } {
+export function registerEvalCallback(callback: (tensor: number, ask: boolean) => boolean): {
+  address: Pointer;
+  release: () => void;
+} {
   const address = koffi.register(callback, koffi.pointer(EvalCallback));
   return { address, release: () => koffi.unregister(address) };
 }
 
 /** Dequantiser of a tensor type: bytes of `count` elements to f32[count]; undefined for f32 itself. */
-export function decodeFunction(traits: Pointer): ((bytes: Uint8Array, out: Float32Array, count: number) => void) | undefined {
+export function decodeFunction(
+  traits: Pointer,
+): ((bytes: Uint8Array, out: Float32Array, count: number) => void) | undefined {
   const { to_float } = koffi.decode(traits, TypeTraits) as { to_float: Pointer | null };
   if (to_float === null) return undefined;
   return koffi.decode(to_float, ToFloat) as (bytes: Uint8Array, out: Float32Array, count: number) => void;
