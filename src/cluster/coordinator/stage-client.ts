@@ -83,7 +83,12 @@ export class StageClient {
     try {
       return await call();
     } catch (thrown) {
-      const error = NoodleError.from(thrown);
+      const failure = NoodleError.from(thrown);
+      // The client was closed under a session that was just opened: its plan has been replaced.
+      const error =
+        failure.code === "ILLEGAL_STATE"
+          ? new NoodleError("STALE_EPOCH", "the cluster has moved to a newer plan", { cause: failure })
+          : failure;
       throw new NoodleError(error.code, `worker ${this.name} (${this.nodeId}): ${error.message}`, {
         details: { nodeId: this.nodeId, ...error.details },
         cause: error,

@@ -143,15 +143,19 @@ function threadpoolCalls(calls: Bindings): Pick<Library, "newThreadpool" | "free
   };
 }
 
+/** Between two graphs a thread polls for so many times 131,072 rounds (some milliseconds each) before it sleeps. */
+const POLL_LEVEL = 1;
+
 /**
  * `ggml_threadpool_params`: bool cpumask[512]; int n_threads; int prio; uint32 poll; bool strict_cpu; bool paused.
- * Poll level 50 is the library's default: threads spin for a short while between graph nodes, then sleep.
+ * The library's own poll level is 50: its threads would spin from token to token on the cores that the network needs
+ * meanwhile. Measured with two threads on two cores, worker against bare loop: 0.92 with 50, 0.85 with 0, 1.00 with 1.
  */
 function encodeThreadpoolParams(threads: number): Uint8Array {
   const bytes = new Uint8Array(528);
   const view = new DataView(bytes.buffer);
   view.setInt32(512, threads, true);
   view.setInt32(516, 0, true);
-  view.setUint32(520, 50, true);
+  view.setUint32(520, POLL_LEVEL, true);
   return bytes;
 }
