@@ -1,2 +1,3 @@
 export { ERROR_CODES, type ErrorCode, type ErrorCodeRow } from "./error-codes.ts";
+export { resolveEntry } from "./resolve-entry.ts";
 export { must, NoodleError, type NoodleErrorOptions } from "./errors.ts";

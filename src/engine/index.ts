@@ -15,6 +15,7 @@ export { type AttentionRule, classKey, type RowClasses, type RowRule } from "./r
 export { type ProbeRequest, probeRowClasses } from "./row-class-probe.ts";
 export { StageChain } from "./stage-chain.ts";
 export { Tokenizer } from "./tokenizer.ts";
+export { tryTokenizer } from "./tokenizer-trial.ts";
 export {
   type EngineIdentity,
   GREEDY,

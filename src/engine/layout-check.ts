@@ -1,6 +1,5 @@
 import { spawnSync } from "node:child_process";
-import { fileURLToPath } from "node:url";
-import { NoodleError } from "../common/index.ts";
+import { NoodleError, resolveEntry } from "../common/index.ts";
 import type { LoadOptions } from "./native/index.ts";
 
 export interface LayoutReport {
@@ -17,10 +16,7 @@ const CHECK_TIMEOUT_MS = 20_000;
  * raise an error, it corrupts memory or aborts, and then only the child is lost.
  */
 export function checkEngineLayout(options: LoadOptions = {}): LayoutReport {
-  const entry = fileURLToPath(new URL("./native/check-main.js", import.meta.url)).replace(
-    /([\\/])src([\\/]engine[\\/]native[\\/]check-main\.js)$/,
-    "$1dist$2",
-  );
+  const entry = resolveEntry(import.meta.url, "./native/check-main");
   const child = spawnSync(process.execPath, [entry, JSON.stringify(options)], {
     encoding: "utf8",
     timeout: CHECK_TIMEOUT_MS,

@@ -13,8 +13,9 @@ import {
   type SamplingParams,
   type Stage,
   Tokenizer,
+  tryTokenizer,
 } from "../../src/engine/index.ts";
-import { openGguf } from "../../src/gguf/index.ts";
+import { type GgufValue, openGguf, writeGguf } from "../../src/gguf/index.ts";
 import { CutModel } from "./cut.ts";
 
 const MODEL = fileURLToPath(new URL("../../models/storyteller-q8_0.gguf", import.meta.url));
@@ -237,6 +238,28 @@ describe("the engine", () => {
       stage.close();
     }
     await damaged.remove();
+    await model.remove();
+  });
+
+  it("loses only a child process to a tokenizer that makes it abort", async () => {
+    await expect(tryTokenizer(MODEL)).resolves.toBeUndefined();
+    const model = await CutModel.fromDummy({ architecture: "llama", layers: 1, type: "q8_0" });
+    await using file = await openGguf(model.path);
+    const tensors = file.header.tensors.map((tensor) => ({
+      ...tensor,
+      data: () => file.streamRange(0, tensor.fileOffset, tensor.bytes),
+    }));
+    const tokens = file.header.metadata.get("tokenizer.ggml.tokens");
+    if (tokens?.type !== "array") throw new Error("a dummy without tokens");
+    const hostile: [string, GgufValue][] = [
+      ["tokenizer.ggml.model", { type: "string", value: "llama" }],
+      ["tokenizer.ggml.tokens", { ...tokens, value: tokens.value.map(() => "same") }],
+    ];
+    for (const [key, value] of hostile) {
+      const path = join(model.folder, "hostile.gguf");
+      await writeGguf(path, { metadata: new Map([...file.header.metadata, [key, value]]), tensors });
+      await expect(tryTokenizer(path)).rejects.toThrow(expect.objectContaining({ code: "ENGINE_LOAD_FAILED" }));
+    }
     await model.remove();
   });
 

@@ -2,14 +2,14 @@ import { join } from "node:path";
 import type { Command } from "commander";
 import { Coordinator } from "../../cluster/coordinator/index.ts";
 import { NoodleError } from "../../common/index.ts";
-import { defaultThreads, Tokenizer } from "../../engine/index.ts";
+import { defaultThreads, Tokenizer, tryTokenizer } from "../../engine/index.ts";
 import { openGguf } from "../../gguf/index.ts";
 import { DEFAULT_GRPC_PORT, DEFAULT_HTTP_PORT } from "../../protocol/index.ts";
 import { LOOPBACK, parsePort } from "../addresses.ts";
 import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster-options.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { resolveDataDirectory } from "../directories.ts";
-import { prepareEngine } from "../engine.ts";
+import { prepareEngine, readEngineOptions } from "../engine.ts";
 import type { CliHost } from "../host.ts";
 import { requireExactSplit } from "../split-verification.ts";
 import { StatusServer } from "../status-server.ts";
@@ -57,6 +57,7 @@ async function coordinate(context: CommandContext, model: string, options: Coord
     threads: options.threads ?? defaultThreads(),
     allowUnverified: options.unverified === true,
   });
+  await tryTokenizer(model, readEngineOptions(host.env), signal);
   using tokenizer = Tokenizer.open(model);
   const { split, threads, parallel, unverified } = options;
   await using coordinator = await Coordinator.start({

@@ -1,10 +1,9 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { toBinary } from "@bufbuild/protobuf";
-import { NoodleError } from "../../common/index.ts";
+import { NoodleError, resolveEntry } from "../../common/index.ts";
 import { type Capabilities, CapabilitiesSchema } from "../../protocol/index.ts";
 import type { HostAssignment, HostCommand, HostEvent, HostStart, LoadedStage } from "./host-messages.ts";
 import { LineRing } from "./line-ring.ts";
-import { resolveEntry } from "./resolve-entry.ts";
 
 const STDERR_LINES = 200;
 const CAUSE_LINES = 8;

@@ -1,11 +1,10 @@
 import { describe, expect, it } from "vitest";
-import { NoodleError } from "../../common/index.ts";
+import { NoodleError, resolveEntry } from "../../common/index.ts";
 import { backoffMs, sleep } from "./backoff.ts";
 import { parseCpuInfo } from "./capabilities.ts";
 import { LineRing } from "./line-ring.ts";
 import { checkMemory } from "./memory-check.ts";
 import { claimNodeIdentity } from "./node-identity.ts";
-import { resolveEntry } from "./resolve-entry.ts";
 import { SessionTable } from "./sessions.ts";
 import { makeTemporaryDirectory } from "./testing-coordinator.ts";
 

@@ -1,8 +1,7 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
-import { must, NoodleError } from "../../common/index.ts";
+import { must, NoodleError, resolveEntry } from "../../common/index.ts";
 import type { LoadedEngine, KvLayer, SamplingParams, StageConfig, StageInfo, StageOutput } from "../../engine/index.ts";
 import type { EngineCall, EngineChoice, EngineReply, EngineRequest, ForwardRequest } from "./engine-messages.ts";
-import { resolveEntry } from "./resolve-entry.ts";
 
 /** An engine behind a queue: calls are answered in order, none blocks the caller's thread. */
 export interface AsyncEngine {

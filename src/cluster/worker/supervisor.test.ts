@@ -1,10 +1,9 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
-import { NoodleError } from "../../common/index.ts";
+import { NoodleError, resolveEntry } from "../../common/index.ts";
 import { createClient } from "../../net/index.ts";
 import { PROTOCOL_VERSION, StageService, StageState } from "../../protocol/index.ts";
-import { resolveEntry } from "./resolve-entry.ts";
 import { WorkerSupervisor, type WorkerOptions } from "./supervisor.ts";
 import { createSession, EPOCH, makeFrame, makeRun, TestStream } from "./testing.ts";
 import { FakeStageFiles, makeTemporaryDirectory, ScriptedCoordinator } from "./testing-coordinator.ts";
