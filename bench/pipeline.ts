@@ -1,9 +1,8 @@
-import { readFileSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { openStage } from "../src/engine/index.ts";
-import { BenchCluster } from "./cluster.ts";
+import { BenchCluster, UpCommand } from "./cluster.ts";
 import { type BenchContext, compare, type Sample } from "./lib.ts";
 import { makePrompt, prepareModel } from "./models.ts";
 
@@ -54,57 +53,35 @@ export async function benchMemory(context: BenchContext): Promise<void> {
   const bench = "memory";
   for (const like of ["llama-1b", "qwen3-0.6b"]) {
     const model = await prepareModel(context, like);
-    const cluster = await BenchCluster.start(model, { workers: 2, threads: 1, contextTokens: 1024, parallel: 4 });
+    const dataDir = await mkdtemp(join(tmpdir(), "noodle-bench-"));
+    const up = await UpCommand.start(model, 2, dataDir);
     try {
-      await cluster.generate(makePrompt(128, 0), 8);
-      const status = cluster.cluster.coordinator.status();
-      const coordinatorMib = residentBytes(process.pid) / MIB;
-      context.record({
-        bench,
-        subject: `coordinator of ${like}`,
-        metric: "rss",
-        unit: "mib",
-        value: coordinatorMib,
-        repetition: 0,
-      });
-      context.conclude({
-        bench,
-        name: "rss_mib",
-        subject: "coordinator (this process)",
-        baseline: "limit 250 MiB",
-        ratio: coordinatorMib / 250,
-        low: coordinatorMib,
-        high: coordinatorMib,
-        goal: "<= 1",
-        met: coordinatorMib <= 250,
-      });
-      for (const stage of status.stages) {
-        const node = status.nodes.find(({ id }) => id === stage.node);
-        const accounted = stage.weights_bytes + stage.kv_bytes + stage.compute_bytes;
-        const rssMib = (node?.rss_bytes ?? 0) / MIB;
-        const limitMib = accounted / MIB + 250;
-        context.record({
-          bench,
-          subject: `${like} ${stage.units}`,
-          metric: "rss",
-          unit: "mib",
-          value: rssMib,
-          repetition: 0,
-        });
+      await up.ask("generate", "-p", "word ".repeat(100), "-n", "8");
+      const status = await up.status();
+      const conclude = (subject: string, rssBytes: number, limitBytes: number): void => {
+        const rssMib = rssBytes / MIB;
+        context.record({ bench, subject, metric: "rss", unit: "mib", value: rssMib, repetition: 0 });
         context.conclude({
           bench,
-          name: "rss_mib",
-          subject: `worker ${like} ${stage.units}`,
-          baseline: `stage + KV + buffers + 250 = ${limitMib.toFixed(0)} MiB`,
-          ratio: rssMib / limitMib,
+          name: "rss",
+          subject,
+          baseline: `limit ${(limitBytes / MIB).toFixed(0)} MiB`,
+          ratio: rssBytes / limitBytes,
           low: rssMib,
           high: rssMib,
           goal: "<= 1",
-          met: rssMib <= limitMib,
+          met: rssBytes <= limitBytes,
         });
+      };
+      conclude(`coordinator of ${like}`, status.coordinator.rss_bytes, 250 * MIB);
+      for (const stage of status.stages) {
+        const node = status.nodes.find(({ id }) => id === stage.node);
+        const accounted = stage.weights_bytes + stage.kv_bytes + stage.compute_bytes;
+        conclude(`worker of ${like} ${stage.units}`, node?.rss_bytes ?? 0, accounted + 250 * MIB);
       }
     } finally {
-      await cluster.close();
+      await up.stop();
+      await rm(dataDir, { recursive: true, force: true });
     }
   }
 }
@@ -127,28 +104,15 @@ export async function benchStart(context: BenchContext): Promise<void> {
       const stage = await openStage({ stageFile: model, contextTokens: 1024, parallel: 1, threads: 1 });
       const loadMs = performance.now() - loadStart;
       stage.close();
-      const upStart = performance.now();
-      const cluster = await BenchCluster.start(model, {
-        workers,
-        threads: 1,
-        contextTokens: 1024,
-        parallel: 1,
-        dataDir,
-      });
-      const upMs = performance.now() - upStart;
-      await cluster.close();
+      const up = await UpCommand.start(model, workers, dataDir);
+      await up.stop();
       if (repetition < 0) continue; // the first run cuts the stages
       record("limit", 1.5 * loadMs + 1000 + 500 * workers, repetition);
       record("engine-load", loadMs, repetition);
-      record("up", upMs, repetition);
+      record("up", up.readyMs, repetition);
     }
     compare(context, samples, { bench, metric: "time-to-ready", subject: "up", baseline: "limit" }, { most: 1 });
   } finally {
     await rm(dataDir, { recursive: true, force: true });
   }
-}
-
-function residentBytes(pid: number): number {
-  const match = /^VmRSS:\s+(\d+) kB/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"));
-  return Number(match?.[1] ?? 0) * 1024;
 }

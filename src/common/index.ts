@@ -1,3 +1,4 @@
+export { collectGarbage } from "./collect-garbage.ts";
 export { ERROR_CODES, type ErrorCode, type ErrorCodeRow } from "./error-codes.ts";
 export { resolveEntry } from "./resolve-entry.ts";
 export { must, NoodleError, type NoodleErrorOptions } from "./errors.ts";

@@ -18,7 +18,7 @@ export class EmbeddingStage implements Stage {
   constructor(config: StageConfig, facts: StageFacts) {
     const library = loadLibrary();
     this.#slots = new SlotTable(config.parallel);
-    const tensors = facts.header.tensors;
+    const tensors = facts.embeddingTensors;
     this.#tokens = new RowLookup(
       config.stageFile,
       must(

@@ -25,7 +25,7 @@ export class LlamaContext {
   readonly pointer: Pointer;
   readonly nVocab: number;
   readonly weightsBytes: number;
-  /** What making the context allocated beyond the KV cache: graph, activation and output buffers. 0 where the system does not tell. */
+  /** What loading allocated beyond weights and KV: graph, activation and output buffers, vocabulary. 0 where the system does not tell. */
   readonly computeBufferBytes: number;
   /** Tokens of context per sequence that KV cells were made for: the engine rounds up to 256. */
   readonly contextTokens: number;
@@ -44,6 +44,7 @@ export class LlamaContext {
   ) {
     this.library = loadLibrary();
     const { calls } = this.library;
+    const dataBefore = readDataSegmentBytes();
     const model = calls.llama_model_load_from_file(config.stageFile, {
       ...calls.llama_model_default_params(),
       load_mode: LOAD_MODE_NONE,
@@ -58,7 +59,6 @@ export class LlamaContext {
     // The head alone computes every call from scratch: it needs cells for one call only.
     const contextTokens = facts.headOnly ? maxRows : config.contextTokens;
     const sequences = facts.headOnly ? 1 : config.parallel;
-    const dataBefore = readDataSegmentBytes();
     const pointer = calls.llama_init_from_model(model, {
       ...calls.llama_context_default_params(),
       n_ctx: roundUp(contextTokens, 256) * sequences,
@@ -93,7 +93,7 @@ export class LlamaContext {
     this.contextTokens = roundUp(config.contextTokens, 256);
     this.computeBufferBytes = Math.max(
       0,
-      dataAfter - dataBefore - facts.kvBytesPerToken * this.contextTokens * config.parallel,
+      dataAfter - dataBefore - this.weightsBytes - facts.kvBytesPerToken * this.contextTokens * config.parallel,
     );
     this.#buffers = createBuffers(maxRows, facts.nEmbd);
   }

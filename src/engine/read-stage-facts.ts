@@ -3,6 +3,9 @@ import { type GgufHeader, getNumber, getString } from "../gguf/index.ts";
 import { describeModel, listSlidingBlocks, readStageManifest } from "../model/index.ts";
 import type { StageFacts } from "./stage-facts.ts";
 
+/** What the stage of unit 0 alone looks up. */
+const EMBEDDING_TENSORS = ["token_embd.weight", "position_embd.weight"];
+
 /**
  * What the header of a stage file, or of an undivided model, says to an engine. Pure.
  *
@@ -25,7 +28,7 @@ export function readStageFacts(header: GgufHeader, fileBytes: number): StageFact
   const dense = sliding === null ? blocks : blocks.filter((_, i) => sliding[i] !== true);
   const windowed = sliding === null ? [] : blocks.filter((_, i) => sliding[i] === true);
   return {
-    header,
+    embeddingTensors: header.tensors.filter(({ name }) => EMBEDDING_TENSORS.includes(name)),
     architecture: manifest?.architecture ?? file.architecture,
     units,
     unitCount,

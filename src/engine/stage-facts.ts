@@ -1,9 +1,10 @@
-import type { GgufHeader } from "../gguf/index.ts";
+import type { GgufTensor } from "../gguf/index.ts";
 import type { UnitRange } from "./types.ts";
 
 /** What an engine must know of a stage file, read from its header once. */
 export interface StageFacts {
-  readonly header: GgufHeader;
+  /** Rows of token and position embeddings in the file; the header itself, with its vocabulary, is not kept. */
+  readonly embeddingTensors: readonly GgufTensor[];
   /** Of the model that the stage was cut from. */
   readonly architecture: string;
   readonly units: UnitRange;

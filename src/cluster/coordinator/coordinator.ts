@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { NoodleError } from "../../common/index.ts";
+import { collectGarbage, NoodleError } from "../../common/index.ts";
 import { createServer, type NoodleServer } from "../../net/index.ts";
 import { PROTOCOL_VERSION } from "../../protocol/index.ts";
 import { judgeHealth, lowestFreeSlot, type Plan, planHolders } from "../state/index.ts";
@@ -76,6 +76,7 @@ export class Coordinator {
         coordinator.#stop();
         throw error;
       }
+      collectGarbage();
       return coordinator;
     } catch (error) {
       await source.close();

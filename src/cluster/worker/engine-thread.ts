@@ -3,7 +3,7 @@
  * a turn of this thread's event loop. Answers go back by postMessage, their buffers moved and not copied.
  */
 import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
-import { NoodleError } from "../../common/index.ts";
+import { collectGarbage, NoodleError } from "../../common/index.ts";
 import type { LoadedEngine, Stage, StageConfig } from "../../engine/index.ts";
 import type { EngineCall, EngineChoice, EngineKind, EngineReply, EngineRequest } from "./engine-messages.ts";
 
@@ -57,12 +57,15 @@ async function answer(call: EngineCall): Promise<Answer> {
       stage = undefined;
       stage = await open(call.config);
       stageFile = call.config.stageFile;
+      collectGarbage();
       return { value: stage.info };
     case "probe": {
       const { threads } = loaded().info;
       if (kind === "fake") return { value: "" };
       const { probeRowClasses } = await import("../../engine/index.ts");
-      return { value: JSON.stringify(await probeRowClasses(stageFile, threads, cacheDirectory)) };
+      const classes = await probeRowClasses(stageFile, threads, cacheDirectory);
+      collectGarbage();
+      return { value: JSON.stringify(classes) };
     }
     case "openSlot":
       return { value: loaded().openSlot(call.slot, call.sampling) };

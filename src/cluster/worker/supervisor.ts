@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { must, NoodleError } from "../../common/index.ts";
+import { collectGarbage, must, NoodleError } from "../../common/index.ts";
 import { type Assign, type Capabilities, StageState, toErrorInfo } from "../../protocol/index.ts";
 import type { PreparedStage, StageFileSource, StageSizes } from "../stage-files/index.ts";
 import { backoffMs, sleep } from "./backoff.ts";
@@ -330,6 +330,7 @@ export class WorkerSupervisor {
     );
     assignment.prepared = prepared;
     assignment.receivedBytes += prepared.receivedBytes;
+    collectGarbage();
   }
 
   #checkMemory(sizes: StageSizes): void {
