@@ -5,7 +5,7 @@ import { MESSAGE_CAP_BYTES, MESSAGE_SLACK_BYTES } from "../protocol/index.ts";
  * HTTP/2 window that each side offers, for a stream and for the whole connection. HTTP/2's own 64 KiB makes the sender
  * of a prefill frame stop and wait eight times per 512 KiB. `bench/hop.ts` compares sizes.
  */
-export const FLOW_CONTROL_WINDOW_BYTES = 4 * 1024 * 1024;
+export const FLOW_CONTROL_WINDOW_BYTES = 1024 * 1024;
 
 /** Largest message either side sends or takes. */
 export const MAX_MESSAGE_BYTES = MESSAGE_CAP_BYTES + MESSAGE_SLACK_BYTES;

@@ -12,7 +12,7 @@ import type { BidiStream } from "./stream.ts";
 export interface ClientOptions {
   /** For TCP and HTTP/2's first exchange together. @default 2000 */
   readonly connectTimeoutMs?: number;
-  /** What the peer may send before it must wait for this side. @default 4 MiB */
+  /** What the peer may send before it must wait for this side. @default 1 MiB */
   readonly flowControlWindowBytes?: number;
   /** Bytes that a stream holds before its writers wait. @default 4 MiB */
   readonly highWaterBytes?: number;

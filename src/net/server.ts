@@ -20,7 +20,7 @@ export interface ServerOptions {
   readonly portOption?: string;
   /** Named in the errors that leave this server. @default "" */
   readonly nodeId?: string;
-  /** What a client may send before it must wait for this side. @default 4 MiB */
+  /** What a client may send before it must wait for this side. @default 1 MiB */
   readonly flowControlWindowBytes?: number;
   /** Bytes that a stream holds before its writers wait. @default 4 MiB */
   readonly highWaterBytes?: number;
