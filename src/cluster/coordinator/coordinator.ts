@@ -1,3 +1,4 @@
+import { readStageHolders, type StageHolders, writeStageHolders } from "./holder-store.ts";
 import { randomBytes } from "node:crypto";
 import { collectGarbage, NoodleError } from "../../common/index.ts";
 import { createServer, type NoodleServer } from "../../net/index.ts";
@@ -69,7 +70,8 @@ export class Coordinator {
         : options.model;
     try {
       const coordinatorEpoch = await takeCoordinatorEpoch(compiled.dataDir);
-      const coordinator = new Coordinator(compiled, source, options.tokenizer, coordinatorEpoch);
+      const formerHolders = await readStageHolders(compiled.dataDir, modelKey(source));
+      const coordinator = new Coordinator(compiled, source, options.tokenizer, coordinatorEpoch, formerHolders);
       try {
         await coordinator.#listen();
       } catch (error) {
@@ -89,6 +91,7 @@ export class Coordinator {
     source: ModelSource,
     tokenizer: PromptTokenizer,
     coordinatorEpoch: number,
+    formerHolders: StageHolders,
   ) {
     const { clock, expect } = options;
     this.#options = options;
@@ -129,6 +132,7 @@ export class Coordinator {
         parallel: options.parallel,
         threads: options.threads,
         cpuVariant: options.cpuVariant,
+        formerHolders,
       },
       clock,
       {
@@ -311,7 +315,13 @@ export class Coordinator {
     for (const [stage, node] of holders.entries()) {
       this.#links.tell(node.id, { case: "assign", value: { ...common, ...placeStage(plan, holders, stage) } });
     }
+    // Only a hint for the next start: a full disk must not end what runs.
+    writeStageHolders(this.#options.dataDir, modelKey(this.#source), plan).catch(() => undefined);
   }
+}
+
+function modelKey(source: ModelSource): string {
+  return Buffer.from(source.identity.sourceSha256).toString("hex");
 }
 
 function chooseContext(wanted: number | null, trained: number): number {

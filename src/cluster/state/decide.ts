@@ -44,8 +44,8 @@ function sessionFault(state: ClusterState, epoch: number): Fault | null {
 }
 
 /**
- * A plan for a new epoch, when there is need of one and every stage finds a holder: stages without holder are filled in
- * join order, those that have one keep it, since it has their files.
+ * A plan for a new epoch, when there is need of one and every stage finds a holder. A stage keeps its holder, or gets
+ * back the one of the last start, since it has the file; the others are filled in join order.
  */
 function nextPlan(state: ClusterState): Plan | null {
   const { plan, config } = state;
@@ -60,17 +60,19 @@ function nextPlan(state: ClusterState): Plan | null {
   const spare = [...state.nodes.values()]
     .filter((node) => (node.phase === "joining" || node.phase === "standby") && !holders.has(node.id))
     .sort((a, b) => a.joinOrder - b.joinOrder);
-  const stages: PlannedStage[] = [];
-  for (const stage of former) {
-    if (stage.nodeId !== null) {
-      stages.push(stage);
-      continue;
-    }
-    const index = spare.findIndex((node) => !node.failedUnits.includes(formatUnits(stage.units)));
+  const take = (units: string, fits: (node: NodeState) => boolean): string | null => {
+    const index = spare.findIndex((node) => !node.failedUnits.includes(units) && fits(node));
     const [node] = index < 0 ? [] : spare.splice(index, 1);
-    if (node === undefined) return null;
-    stages.push({ units: stage.units, nodeId: node.id });
-  }
+    return node?.id ?? null;
+  };
+  const returned = former.map(({ units, nodeId }): PlannedStage => {
+    const text = formatUnits(units);
+    return { units, nodeId: nodeId ?? take(text, (node) => node.id === config.formerHolders?.get(text)) };
+  });
+  const stages = returned.map(
+    ({ units, nodeId }): PlannedStage => ({ units, nodeId: nodeId ?? take(formatUnits(units), () => true) }),
+  );
+  if (stages.some(({ nodeId }) => nodeId === null)) return null;
   return { epoch: (plan?.epoch ?? config.firstEpoch) + 1, stages };
 }
 

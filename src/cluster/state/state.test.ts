@@ -106,6 +106,15 @@ describe("planning", () => {
     expect(decide(two, 0)).toEqual([]);
   });
 
+  it("gives a worker the stage that it held at the last start, whatever the order of arrival", () => {
+    const formerHolders = new Map([
+      ["0:3", "b"],
+      ["3:6", "gone"],
+    ]);
+    const state = settle(join(join(createState({ ...CONFIG, formerHolders }), "a"), "b"));
+    expect(holders(state)).toEqual(["b", "a"]);
+  });
+
   it("keeps a worker too many as standby and lets it replace a lost one under a new epoch", () => {
     let state = settle(join(readyCluster(), "c"));
     expect(state.plan?.epoch).toBe(1001);

@@ -116,6 +116,8 @@ export interface ClusterConfig {
   readonly threads: number;
   /** CPU variant that every worker loads; "" = each worker's best. */
   readonly cpuVariant: string;
+  /** Units, as `formatUnits` writes them, to the node that held them at the last start: it has their file. */
+  readonly formerHolders?: ReadonlyMap<string, string>;
 }
 
 export interface ClusterState {
