@@ -25,6 +25,10 @@ export class StageChain {
     for (const stage of this.stages) stage.closeSlot(slot);
   }
 
+  truncate(slot: number, position: number): void {
+    for (const stage of this.stages) stage.truncate(slot, position);
+  }
+
   /** As `Stage.forward` of the whole model; `computeNs` is the sum. */
   forward(input: StageInput, options?: StageForwardOptions): StageOutput {
     let output: StageOutput | undefined;

@@ -10,6 +10,7 @@ import {
 export interface Runner {
   openSlot(slot: number, sampling: SamplingParams): void;
   closeSlot(slot: number): void;
+  truncate(slot: number, position: number): void;
   forward(input: StageInput, options: { wantLogits: boolean }): StageOutput;
   readKv(slot: number): readonly KvLayer[];
 }
@@ -29,27 +30,40 @@ export const LONG_SCHEDULE: readonly number[] = [
   64, 63, 4, 2, 1, 70, 100, 128, 68, 4, 2, 1, 1, 1, 4, 2, 1, 1, 2, 1, 4, 1, 1, 63, 64, 1,
 ];
 
+/** Larger calls that begin below 512 cells and end above; the text is cut back to here before each. */
+const CROSSING_FROM = 490;
+const CROSSING_ROWS = [63, 64, 4, 2];
+
 /** Feeds a fixed pseudo-random text through `runner` in calls of the given rows; every call asks for its last row's logits. */
 export function runTrace(runner: Runner, schedule: readonly number[], vocabSize: number, slot = 0): Trace {
   const logits: Float32Array[] = [];
   const tokenIds: number[] = [];
   runner.openSlot(slot, GREEDY);
-  let position = 0;
-  for (const rows of schedule) {
+  const feed = (position: number, rows: number): void => {
     const tokens = Int32Array.from({ length: rows }, (_, i) => tokenAt(position + i, vocabSize));
     const output = runner.forward(
       { runs: [{ slot, position, rows, output: "last" }], tokens, hidden: null },
       { wantLogits: true },
     );
-    position += rows;
     for (const sampled of output.sampled) {
       tokenIds.push(sampled.tokenId);
       if (sampled.logits !== null) logits.push(sampled.logits);
     }
+  };
+  let position = 0;
+  for (const rows of schedule) {
+    feed(position, rows);
+    position += rows;
   }
   const kv = runner
     .readKv(slot)
     .map((layer) => ({ ...layer, kBytes: layer.kBytes.slice(), vBytes: layer.vBytes.slice() }));
+  if (position > CROSSING_FROM) {
+    for (const rows of CROSSING_ROWS) {
+      runner.truncate(slot, CROSSING_FROM);
+      feed(CROSSING_FROM, rows);
+    }
+  }
   runner.closeSlot(slot);
   return { logits, tokenIds, kv };
 }

@@ -212,6 +212,35 @@ describe("the bundled model", () => {
   });
 });
 
+describe("a sharded model", () => {
+  it("is cut, loaded and run as the same model in one file", async () => {
+    await using file = await openGguf(MODEL);
+    const folder = await mkdtemp(join(tmpdir(), "noodle-shards-"));
+    const { tensors, metadata } = file.header;
+    const middle = Math.floor(tensors.length / 2);
+    const pathOf = (no: number): string => join(folder, `story-0000${no + 1}-of-00002.gguf`);
+    for (const [no, part] of [tensors.slice(0, middle), tensors.slice(middle)].entries()) {
+      const split: [string, GgufValue][] = [
+        ["split.no", { type: "uint16", value: no }],
+        ["split.count", { type: "uint16", value: 2 }],
+        ["split.tensors.count", { type: "int32", value: tensors.length }],
+      ];
+      await writeGguf(pathOf(no), {
+        metadata: new Map([...(no === 0 ? metadata : []), ...split]),
+        tensors: part.map((tensor) => ({
+          ...tensor,
+          data: () => file.streamRange(0, tensor.fileOffset, tensor.bytes),
+        })),
+      });
+    }
+    const [whole, sharded] = [await CutModel.fromFile(MODEL), await CutModel.fromFile(pathOf(0))];
+    expect(await canaries(sharded)).toEqual(await canaries(whole));
+    await whole.remove();
+    await sharded.remove();
+    await rm(folder, { recursive: true });
+  });
+});
+
 describe("the engine", () => {
   it("has the layout that this release was written against", () => {
     const report = checkEngineLayout();
@@ -275,6 +304,17 @@ describe("the engine", () => {
     await rm(folder, { recursive: true });
   });
 });
+
+/** Of the undivided model and of two stages of it. */
+async function canaries(model: CutModel): Promise<string[]> {
+  const hashes = [];
+  for (const path of [model.path, await model.cut({ first: 0, end: 6 }), await model.cut({ first: 6, end: 14 })]) {
+    const stage = await openStage({ stageFile: path, ...CONFIG });
+    hashes.push(stage.canary());
+    stage.close();
+  }
+  return hashes;
+}
 
 async function writeAt(path: string, offset: number, bytes: Uint8Array): Promise<void> {
   await using handle = await open(path, "r+");
