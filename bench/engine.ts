@@ -47,6 +47,11 @@ export async function benchWorker(context: BenchContext): Promise<void> {
   }
 }
 
+interface LlamaBenchRow {
+  readonly n_prompt: number;
+  readonly avg_ts: number;
+}
+
 class BareLoopProcess {
   readonly #child: ChildProcess;
 
@@ -87,22 +92,13 @@ async function compareLlamaBench(
   }
   const bench = "worker";
   for (let repetition = 0; repetition < context.repetitions; repetition++) {
-    const args = [
-      "-m",
-      model,
-      "-p",
-      String(PROMPT_ROWS),
-      "-n",
-      String(TOKENS),
-      "-t",
-      String(threads),
-      "-r",
-      "1",
-      "-o",
-      "json",
-    ];
-    const { stdout } = await promisify(execFile)(program, args);
-    const rows = JSON.parse(stdout) as { n_prompt: number; avg_ts: number }[];
+    const rows: LlamaBenchRow[] = [];
+    // Decoding at the depth that our tokens have, behind as many prompt tokens.
+    for (const test of [`-p ${PROMPT_ROWS} -n 0`, `-p 0 -n ${TOKENS} -d ${PROMPT_ROWS}`]) {
+      const args = ["-m", model, ...test.split(" "), "-t", String(threads), "-r", "1", "-o", "json"];
+      const { stdout } = await promisify(execFile)(program, args);
+      rows.push(...(JSON.parse(stdout) as LlamaBenchRow[]));
+    }
     const done = await cluster.generate(makePrompt(PROMPT_ROWS, 100 + repetition), TOKENS);
     for (const row of rows) {
       const metric = row.n_prompt > 0 ? "prefill-beside-llama-bench" : "decode-beside-llama-bench";
