@@ -123,15 +123,15 @@ export class LlamaStage implements Stage {
   ): void {
     const runs = group.map((index) => input.runs[index] as RowRun);
     const batchRows = this.#submit(group, runs, input, layout);
+    for (const [i, index] of group.entries()) {
+      const { history } = this.#slots.get((runs[i] as RowRun).slot);
+      for (const token of layout.tokensOf(index, input.tokens)) history.push(token);
+    }
     if (this.#capture === undefined) {
-      this.#sample(group, runs, input, layout, batchRows, sampled, options);
+      this.#sample(group, runs, layout, batchRows, sampled, options);
     } else {
       this.#collect(group, layout, out as Float32Array);
     }
-    group.forEach((index, i) => {
-      const history = this.#slots.get((runs[i] as RowRun).slot).history;
-      if (!this.#facts.hasHead) for (const token of layout.tokensOf(index, input.tokens)) history.push(token);
-    });
   }
 
   /** Runs one engine call for a group of runs. @returns the first batch row of each run, or -1 where it has none. */
@@ -193,7 +193,6 @@ export class LlamaStage implements Stage {
   #sample(
     group: readonly number[],
     runs: readonly RowRun[],
-    input: StageInput,
     layout: RowLayout,
     batchRows: readonly number[],
     sampled: SampledToken[],
@@ -201,9 +200,8 @@ export class LlamaStage implements Stage {
   ): void {
     for (const [i, index] of group.entries()) {
       const run = runs[i] as RowRun;
-      const slot = this.#slots.get(run.slot);
-      for (const token of layout.tokensOf(index, input.tokens)) slot.history.push(token);
       if (countOutputRows(run) === 0) continue;
+      const slot = this.#slots.get(run.slot);
       const row = (batchRows[i] as number) + layout.inRowsOf(index) - 1;
       const logits = this.#context.logits(row);
       const bad = findNonFinite(logits);
@@ -216,7 +214,7 @@ export class LlamaStage implements Stage {
         slot.sampling,
         slot.history,
       );
-      sampled.push({ run: index, tokenId, logits: options.wantLogits === true ? logits.slice() : null });
+      sampled.push({ run: index, tokenId, logits: options.wantLogits === true ? logits : null });
     }
   }
 }

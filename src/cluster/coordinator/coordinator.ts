@@ -51,6 +51,8 @@ export class Coordinator {
   readonly #startedMs: number;
   /** Epoch of the stage that each node was told to hold. */
   #assigned = new Map<string, number>();
+  /** The last plan's holders are on disk; whoever closes may remove the data directory afterwards. */
+  #holdersWritten: Promise<void> = Promise.resolve();
   #address = "";
   #closing: Promise<void> | null = null;
 
@@ -259,6 +261,7 @@ export class Coordinator {
     this.#stop();
     await this.#server.close();
     await this.#source.close();
+    await this.#holdersWritten;
   }
 
   #stop(): void {
@@ -316,7 +319,9 @@ export class Coordinator {
       this.#links.tell(node.id, { case: "assign", value: { ...common, ...placeStage(plan, holders, stage) } });
     }
     // Only a hint for the next start: a full disk must not end what runs.
-    writeStageHolders(this.#options.dataDir, modelKey(this.#source), plan).catch(() => undefined);
+    this.#holdersWritten = this.#holdersWritten
+      .then(() => writeStageHolders(this.#options.dataDir, modelKey(this.#source), plan))
+      .catch(() => undefined);
   }
 }
 

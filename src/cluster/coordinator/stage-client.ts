@@ -29,6 +29,7 @@ export class StageClient {
   readonly name: string;
   readonly #steps: ServiceClient<typeof StageService>;
   readonly #control: ServiceClient<typeof StageService>;
+  #closed = false;
 
   constructor(node: { readonly id: string; readonly name: string; readonly address: string }) {
     this.nodeId = node.id;
@@ -75,6 +76,7 @@ export class StageClient {
   }
 
   close(): void {
+    this.#closed = true;
     this.#steps.close();
     this.#control.close();
   }
@@ -83,12 +85,10 @@ export class StageClient {
     try {
       return await call();
     } catch (thrown) {
-      const failure = NoodleError.from(thrown);
-      // The client was closed under a session that was just opened: its plan has been replaced.
-      const error =
-        failure.code === "ILLEGAL_STATE"
-          ? new NoodleError("STALE_EPOCH", "the cluster has moved to a newer plan", { cause: failure })
-          : failure;
+      // Closed under a session that was just opened: its plan has been replaced.
+      const error = this.#closed
+        ? new NoodleError("STALE_EPOCH", "the cluster has moved to a newer plan", { cause: thrown })
+        : NoodleError.from(thrown);
       throw new NoodleError(error.code, `worker ${this.name} (${this.nodeId}): ${error.message}`, {
         details: { nodeId: this.nodeId, ...error.details },
         cause: error,

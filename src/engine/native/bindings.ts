@@ -34,21 +34,16 @@ export interface Bindings {
   llama_attach_threadpool(ctx: Pointer, threadpool: Pointer, threadpoolBatch: Pointer): void;
   llama_detach_threadpool(ctx: Pointer): void;
   llama_model_load_from_file(path: string, params: StructValue): Nullable;
-  llama_model_load_from_splits(paths: readonly string[], count: number, params: StructValue): Nullable;
   llama_model_free(model: Pointer): void;
   llama_init_from_model(model: Pointer, params: StructValue): Nullable;
   llama_free(ctx: Pointer): void;
   llama_get_memory(ctx: Pointer): Nullable;
   llama_model_get_vocab(model: Pointer): Pointer;
-  llama_model_n_ctx_train(model: Pointer): number;
-  llama_model_n_embd(model: Pointer): number;
-  llama_model_n_layer(model: Pointer): number;
   llama_model_size(model: Pointer): number | bigint;
   llama_vocab_n_tokens(vocab: Pointer): number;
   llama_model_quantize(input: string, output: string, params: Pointer | StructValue): number;
   llama_memory_clear(memory: Pointer, data: boolean): void;
   llama_memory_seq_rm(memory: Pointer, seq: number, p0: number, p1: number): boolean;
-  llama_memory_seq_pos_max(memory: Pointer, seq: number): number;
   llama_state_seq_get_size(ctx: Pointer, seq: number): number | bigint;
   llama_state_seq_get_data(ctx: Pointer, dst: Uint8Array, size: number, seq: number): number | bigint;
   llama_decode(ctx: Pointer, batch: StructValue): number;
@@ -56,7 +51,6 @@ export interface Bindings {
   llama_vocab_is_eog(vocab: Pointer, token: number): boolean;
   llama_vocab_bos(vocab: Pointer): number;
   llama_vocab_eos(vocab: Pointer): number;
-  llama_vocab_get_add_bos(vocab: Pointer): boolean;
   llama_tokenize(
     vocab: Pointer,
     text: Uint8Array,
@@ -118,21 +112,16 @@ const LLAMA = [
   "void llama_attach_threadpool(void *ctx, void *threadpool, void *threadpool_batch)",
   "void llama_detach_threadpool(void *ctx)",
   "void *llama_model_load_from_file(const char *path, llama_model_params params)",
-  "void *llama_model_load_from_splits(const char **paths, size_t n_paths, llama_model_params params)",
   "void llama_model_free(void *model)",
   "void *llama_init_from_model(void *model, llama_context_params params)",
   "void llama_free(void *ctx)",
   "void *llama_get_memory(void *ctx)",
   "void *llama_model_get_vocab(void *model)",
-  "int32_t llama_model_n_ctx_train(void *model)",
-  "int32_t llama_model_n_embd(void *model)",
-  "int32_t llama_model_n_layer(void *model)",
   "uint64_t llama_model_size(void *model)",
   "int32_t llama_vocab_n_tokens(void *vocab)",
   "uint32_t llama_model_quantize(const char *input, const char *output, llama_model_quantize_params *params)",
   "void llama_memory_clear(void *memory, bool data)",
   "bool llama_memory_seq_rm(void *memory, int32_t seq, int32_t p0, int32_t p1)",
-  "int32_t llama_memory_seq_pos_max(void *memory, int32_t seq)",
   "size_t llama_state_seq_get_size(void *ctx, int32_t seq)",
   "size_t llama_state_seq_get_data(void *ctx, void *dst, size_t size, int32_t seq)",
   "int32_t llama_decode(void *ctx, llama_batch batch)",
@@ -140,7 +129,6 @@ const LLAMA = [
   "bool llama_vocab_is_eog(void *vocab, int32_t token)",
   "int32_t llama_vocab_bos(void *vocab)",
   "int32_t llama_vocab_eos(void *vocab)",
-  "bool llama_vocab_get_add_bos(void *vocab)",
   "int32_t llama_tokenize(void *vocab, void *text, int32_t text_len, void *tokens, int32_t n_tokens_max, bool add_special, bool parse_special)",
   "int32_t llama_token_to_piece(void *vocab, int32_t token, void *buf, int32_t length, int32_t lstrip, bool special)",
   "void *llama_sampler_chain_init(llama_sampler_chain_params params)",
