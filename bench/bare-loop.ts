@@ -1,5 +1,5 @@
 import { must } from "../src/common/index.ts";
-import { OutputCapture } from "../src/engine/capture.ts";
+import { EvalObserver } from "../src/engine/eval-observer.ts";
 import { type Library, loadLibrary, type Pointer } from "../src/engine/native/index.ts";
 
 export interface LoopSpeed {
@@ -13,7 +13,7 @@ export class BareLoop {
   readonly #model: Pointer;
   readonly #ctx: Pointer;
   readonly #sampler: Pointer;
-  readonly #capture: OutputCapture | undefined;
+  readonly #observer: EvalObserver | undefined;
 
   constructor(
     path: string,
@@ -23,13 +23,14 @@ export class BareLoop {
     const { calls } = this.#library;
     this.#model = must(calls.llama_model_load_from_file(path, calls.llama_model_default_params()), path);
     // A block that no model has: the callback looks at every node and never finds its own.
-    this.#capture = options.capture === true ? new OutputCapture(this.#library, 9999, 1) : undefined;
+    const nowhere = { units: { first: 0, end: 1 }, unitCount: 3, hasHead: false, fileBlocks: 10_000, nEmbd: 1 };
+    this.#observer = options.capture === true ? new EvalObserver(this.#library, nowhere, undefined) : undefined;
     const params = {
       ...calls.llama_context_default_params(),
       n_ctx: options.contextTokens,
       n_threads: options.threads,
       n_threads_batch: options.threads,
-      cb_eval: this.#capture?.address ?? null,
+      cb_eval: this.#observer?.address ?? null,
     };
     this.#ctx = must(calls.llama_init_from_model(this.#model, params), "context");
     this.#sampler = calls.llama_sampler_init_greedy();
@@ -60,7 +61,7 @@ export class BareLoop {
     calls.llama_sampler_free(this.#sampler);
     calls.llama_free(this.#ctx);
     calls.llama_model_free(this.#model);
-    this.#capture?.close();
+    this.#observer?.close();
   }
 
   /** @returns the next token */

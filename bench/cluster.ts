@@ -10,7 +10,7 @@ import type { GenerateEvent, StatusDocument } from "../src/cluster/coordinator/i
 import { LocalCluster, type LocalClusterOptions } from "../src/cluster/local/index.ts";
 import { Tokenizer } from "../src/engine/index.ts";
 
-const ENTRY = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
+export const NOODLE_ENTRY = fileURLToPath(new URL("../dist/cli/main.js", import.meta.url));
 
 export type Done = Extract<GenerateEvent, { type: "done" }>;
 
@@ -28,12 +28,15 @@ export class BenchCluster {
 
   static async start(
     model: string,
-    options: Pick<LocalClusterOptions, "workers" | "threads" | "contextTokens" | "parallel" | "split" | "dataDir">,
+    options: Pick<
+      LocalClusterOptions,
+      "workers" | "threads" | "contextTokens" | "parallel" | "split" | "dataDir" | "hooks" | "observer" | "sampleEvery"
+    >,
   ): Promise<BenchCluster> {
     const tokenizer = Tokenizer.open(model);
     const dataDir = options.dataDir ?? (await mkdtemp(join(tmpdir(), "noodle-bench-")));
     const cluster = await LocalCluster.start(
-      { model, tokenizer, entry: ENTRY, prefillRows: 512, ...options, dataDir },
+      { model, tokenizer, entry: NOODLE_ENTRY, prefillRows: 512, ...options, dataDir },
       { signal: new AbortController().signal },
     );
     return new BenchCluster(cluster, tokenizer, options.dataDir === undefined ? dataDir : null);
@@ -46,6 +49,11 @@ export class BenchCluster {
     );
     for await (const event of events) if (event.type === "done") return event;
     throw new Error("the generation ended without a summary");
+  }
+
+  /** Resident bytes of each worker, both of its processes. */
+  workerRssBytes(): readonly number[] {
+    return this.cluster.coordinator.status().nodes.map((node) => node.rss_bytes);
   }
 
   async close(): Promise<void> {
@@ -73,7 +81,7 @@ export class UpCommand {
     const ports = ["--port", String(http), "--grpc-port", String(grpc)];
     const sizes = ["--workers", String(workers), "--threads", "1", "--context", "1024", "--parallel", "4"];
     const startMs = performance.now();
-    const child = spawn(process.execPath, [ENTRY, "up", model, ...sizes, ...ports, "--data", dataDir]);
+    const child = spawn(process.execPath, [NOODLE_ENTRY, "up", model, ...sizes, ...ports, "--data", dataDir]);
     let text = "";
     const ready = new Promise<boolean>((resolve) => {
       child.stdout.on("data", (chunk: Buffer) => {
@@ -92,7 +100,7 @@ export class UpCommand {
   /** Runs a command of the client's side against the cluster. */
   async ask(command: string, ...args: readonly string[]): Promise<string> {
     const { stdout } = await promisify(execFile)(process.execPath, [
-      ENTRY,
+      NOODLE_ENTRY,
       command,
       "--coordinator",
       this.#address,

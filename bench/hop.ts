@@ -173,6 +173,7 @@ function makeFrame(payloadBytes: number, stepId: number): Frame {
   return {
     epoch: 1,
     stepId,
+    observe: "off",
     runs: [{ sessionId: "0".repeat(32), fence: 0, branch: 0, position: stepId, rows, slot: 0, output: "none" }],
     traces: [],
     tokens: new Int32Array(rows),

@@ -10,6 +10,8 @@ import { parseArgs } from "node:util";
 import { benchCapture, benchStages, benchWorker } from "./engine.ts";
 import { runHopBench } from "./hop.ts";
 import { type BenchContext, type Comparison, describeMachine, rowWriter } from "./lib.ts";
+import { benchLogs, benchObserve } from "./observe.ts";
+import { benchProfile } from "./profile.ts";
 import { benchMemory, benchPipeline, benchStart } from "./pipeline.ts";
 
 const BENCHES: Readonly<Record<string, (context: BenchContext) => Promise<void>>> = {
@@ -20,6 +22,9 @@ const BENCHES: Readonly<Record<string, (context: BenchContext) => Promise<void>>
   pipeline: benchPipeline,
   memory: benchMemory,
   start: benchStart,
+  observe: benchObserve,
+  logs: benchLogs,
+  profile: benchProfile,
 };
 
 const { values, positionals } = parseArgs({

@@ -3,8 +3,8 @@ import { collectHost } from "../src/cli/host.ts";
 import { buildProgram } from "../src/cli/program.ts";
 
 /** docs/commands.md, from the commands themselves. */
-export function renderCommandDocs(): string {
-  const sections = buildProgram(collectHost()).commands.map(renderCommand);
+export async function renderCommandDocs(): Promise<string> {
+  const sections = (await buildProgram(collectHost())).commands.map(renderCommand);
   return [
     "# Commands",
     "",

@@ -2,4 +2,4 @@
 import { writeFileSync } from "node:fs";
 import { renderCommandDocs } from "./command-docs.ts";
 
-writeFileSync(new URL("../docs/commands.md", import.meta.url), renderCommandDocs());
+writeFileSync(new URL("../docs/commands.md", import.meta.url), await renderCommandDocs());

@@ -1,3 +1,5 @@
+import type { Terminal } from "./terminal.ts";
+
 /** Where text goes. A real one wraps a stream of the process; tests collect. */
 export interface Sink {
   readonly isTty: boolean;
@@ -8,6 +10,8 @@ export interface Sink {
 export interface CliHost {
   readonly stdout: Sink;
   readonly stderr: Sink;
+  /** Only when stdout is one. */
+  readonly terminal?: Terminal;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Whether this run has written its `--json` document: there is one at most. */
   readonly document: { written: boolean };

@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
+import type { CoordinatorOptions } from "../cluster/coordinator/index.ts";
 import { LocalCluster } from "../cluster/local/index.ts";
 import { type FileLock, tryLock } from "../cluster/stage-files/index.ts";
 import { NoodleError } from "../common/index.ts";
@@ -28,6 +29,8 @@ export interface LocalClusterRequest {
   readonly workers: number;
   /** @default any free one */
   readonly grpcPort?: number;
+  /** Who watches the coordinator. */
+  readonly watching?: Partial<CoordinatorOptions>;
   /** Looks at the request before anything is started. */
   readonly check?: (tokenizer: Tokenizer) => void;
 }
@@ -67,6 +70,7 @@ export async function withLocalCluster<T>(
   out.progress.phase(`starting a coordinator and ${workers} worker${workers === 1 ? "" : "s"} on this machine`);
   const cluster = await LocalCluster.start(
     {
+      ...request.watching,
       model,
       tokenizer,
       workers,

@@ -3,6 +3,7 @@
 import type { CliHost, Sink } from "./host.ts";
 import { runCli } from "./program.ts";
 import { watchInterrupts } from "./signals.ts";
+import { openTerminal } from "./terminal.ts";
 
 const EXIT_INTERRUPTED = 130;
 
@@ -25,6 +26,7 @@ const stderr = wrapStream(process.stderr);
 const host: CliHost = {
   stdout: wrapStream(process.stdout),
   stderr,
+  ...(process.stdout.isTTY ? { terminal: openTerminal(process) } : {}),
   env: process.env,
   document: { written: false },
   nowMs: () => performance.now(),

@@ -1,37 +1,34 @@
 import { Command, CommanderError } from "commander";
 import { NoodleError } from "../common/index.ts";
 import type { AddCommand } from "./command.ts";
-import { addCoordinator } from "./commands/coordinator.ts";
-import { addCut } from "./commands/cut.ts";
-import { addDemo } from "./commands/demo.ts";
-import { addDoctor } from "./commands/doctor.ts";
-import { addDummy } from "./commands/dummy.ts";
-import { addGenerate } from "./commands/generate.ts";
-import { addInspect } from "./commands/inspect.ts";
-import { addQuantize } from "./commands/quantize.ts";
-import { addStatus } from "./commands/status.ts";
-import { addUp } from "./commands/up.ts";
-import { addWorker } from "./commands/worker.ts";
 import type { CliHost } from "./host.ts";
 import { Output } from "./output.ts";
 import { PACKAGE_VERSION } from "./package.ts";
 
-const COMMANDS: readonly AddCommand[] = [
-  addDemo,
-  addGenerate,
-  addUp,
-  addCoordinator,
-  addWorker,
-  addStatus,
-  addInspect,
-  addCut,
-  addDummy,
-  addQuantize,
-  addDoctor,
-];
+/** Each is loaded when it is run: a worker must not carry what a report is made of. */
+const COMMANDS: Readonly<Record<string, () => Promise<AddCommand>>> = {
+  demo: async () => (await import("./commands/demo.ts")).addDemo,
+  generate: async () => (await import("./commands/generate.ts")).addGenerate,
+  up: async () => (await import("./commands/up.ts")).addUp,
+  coordinator: async () => (await import("./commands/coordinator.ts")).addCoordinator,
+  worker: async () => (await import("./commands/worker.ts")).addWorker,
+  status: async () => (await import("./commands/status.ts")).addStatus,
+  top: async () => (await import("./commands/top.ts")).addTop,
+  trace: async () => (await import("./commands/trace.ts")).addTrace,
+  logs: async () => (await import("./commands/logs.ts")).addLogs,
+  inspect: async () => (await import("./commands/inspect.ts")).addInspect,
+  profile: async () => (await import("./commands/profile.ts")).addProfile,
+  compare: async () => (await import("./commands/compare.ts")).addCompare,
+  report: async () => (await import("./commands/report.ts")).addReport,
+  plan: async () => (await import("./commands/plan.ts")).addPlan,
+  cut: async () => (await import("./commands/cut.ts")).addCut,
+  dummy: async () => (await import("./commands/dummy.ts")).addDummy,
+  quantize: async () => (await import("./commands/quantize.ts")).addQuantize,
+  doctor: async () => (await import("./commands/doctor.ts")).addDoctor,
+};
 
-/** The whole command tree, bound to `host`. */
-export function buildProgram(host: CliHost): Command {
+/** The command tree, bound to `host`. @param names commands that are wanted. @default all */
+export async function buildProgram(host: CliHost, names: readonly string[] = Object.keys(COMMANDS)): Promise<Command> {
   const program = new Command("noodle")
     .description("Runs one large language model over several machines, cut into exact stages.")
     .version(PACKAGE_VERSION, "-V, --version", "print the version")
@@ -55,14 +52,16 @@ export function buildProgram(host: CliHost): Command {
         "Exit codes: 0 ok, 1 failure, 2 wrong usage or input, 3 peer not reachable, 4 timed out, 130 interrupted.",
       ].join("\n"),
     );
-  for (const add of COMMANDS) add(program, host);
+  for (const name of names) (await COMMANDS[name]?.())?.(program, host);
   return program;
 }
 
 /** Runs one command line; every error ends here and becomes text and an exit code. */
 export async function runCli(argv: readonly string[], host: CliHost): Promise<number> {
   try {
-    await buildProgram(host).parseAsync([...argv], { from: "user" });
+    const [first = ""] = argv;
+    const program = await (Object.hasOwn(COMMANDS, first) ? buildProgram(host, [first]) : buildProgram(host));
+    await program.parseAsync([...argv], { from: "user" });
     return 0;
   } catch (thrown) {
     if (thrown instanceof CommanderError && thrown.exitCode === 0) return 0;

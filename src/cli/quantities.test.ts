@@ -1,5 +1,14 @@
 import { describe, expect, test } from "vitest";
-import { formatBytes, formatCount, formatMs, parseDecimal, parseInteger, parseSizeBytes } from "./quantities.ts";
+import {
+  formatBytes,
+  formatCount,
+  formatMs,
+  parseDecimal,
+  parseDurationMs,
+  parseInteger,
+  parseIntegers,
+  parseSizeBytes,
+} from "./quantities.ts";
 
 const usage = expect.objectContaining({ code: "USAGE" });
 
@@ -20,7 +29,27 @@ describe("parseSizeBytes", () => {
   });
 });
 
+describe("parseDurationMs", () => {
+  test.each([
+    ["60s", 60_000],
+    ["500ms", 500],
+    ["2.5m", 150_000],
+    ["3", 3000],
+  ])("reads %s", (text, ms) => {
+    expect(parseDurationMs(text, "--budget")).toBe(ms);
+  });
+
+  test.each(["", "soon", "-1s", "0s", "1d", "1e3s"])("refuses %j", (text) => {
+    expect(() => parseDurationMs(text, "--budget")).toThrow(usage);
+  });
+});
+
 describe("numbers", () => {
+  test("lists of whole numbers are read one by one", () => {
+    expect(parseIntegers("16,64, 256", "--prefill", 1)).toEqual([16, 64, 256]);
+    for (const text of ["", "1,", "1;2", "1,0"]) expect(() => parseIntegers(text, "--prefill", 1)).toThrow(usage);
+  });
+
   test("whole numbers are read within their limits", () => {
     expect(parseInteger("8", "-n", 1)).toBe(8);
     expect(parseInteger("-3", "--seed", -5, 5)).toBe(-3);

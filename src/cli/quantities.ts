@@ -37,6 +37,24 @@ export function parseInteger(text: string, option: string, min: number, max = Nu
   return value;
 }
 
+/** Reads `1,2,4`. @throws USAGE naming `option` and the limits */
+export function parseIntegers(text: string, option: string, min: number): readonly number[] {
+  return text.split(",").map((part) => parseInteger(part, option, min));
+}
+
+const MS_OF_UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, m: 60_000, min: 60_000, h: 3_600_000 };
+
+/** Reads `60s`, `500ms`, `2.5m`, or plain seconds. @throws USAGE naming `option` */
+export function parseDurationMs(text: string, option: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*([a-z]*)$/i.exec(text.trim());
+  const unit = MS_OF_UNITS[(match?.[2] ?? "").toLowerCase() || "s"];
+  const ms = Math.round(Number(match?.[1]) * (unit ?? Number.NaN));
+  if (!Number.isSafeInteger(ms) || ms <= 0) {
+    throw new NoodleError("USAGE", `${option} "${text}" is not a time such as 60s, 500ms or 2m`);
+  }
+  return ms;
+}
+
 /** Reads a decimal number within limits. @throws USAGE naming `option` and the limits */
 export function parseDecimal(text: string, option: string, min: number, max: number): number {
   const value = text.trim() === "" ? Number.NaN : Number(text);

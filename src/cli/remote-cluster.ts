@@ -9,9 +9,12 @@ import {
   type GenerateEvent as GenerateMessage,
   readSessionId,
   SamplingSchema,
+  writeSessionId,
 } from "../protocol/index.ts";
+import { MAX_TRACE_CHARS, readRequestTrace, type RequestTrace } from "../trace/index.ts";
 
 const STATUS_TIMEOUT_MS = 5000;
+const TRACE_TIMEOUT_MS = 60_000;
 
 /** A cluster that runs elsewhere, through its coordinator's gRPC service. */
 export class RemoteCluster {
@@ -41,6 +44,7 @@ export class RemoteCluster {
       wantLogits = false,
       wantKvHashes = false,
       prefillRows = 0,
+      observe,
     } = request;
     const messages = this.#client.rpc.generate(
       {
@@ -51,10 +55,26 @@ export class RemoteCluster {
         wantLogits,
         wantKvHashes,
         prefillRows,
+        ...(observe === undefined ? {} : { observe }),
       },
       { signal },
     );
     for await (const message of messages) yield readEvent(message);
+  }
+
+  /** What a generation looked like from inside. @throws SESSION_NOT_FOUND, USAGE, TRACE_INVALID, PEER_UNREACHABLE */
+  async readTrace(sessionId: string, signal: AbortSignal): Promise<RequestTrace> {
+    const pieces: Uint8Array[] = [];
+    let bytes = 0;
+    const options = { timeoutMs: TRACE_TIMEOUT_MS, signal };
+    for await (const { data } of this.#client.rpc.readTrace({ sessionId: writeSessionId(sessionId) }, options)) {
+      bytes += data.length;
+      if (bytes > MAX_TRACE_CHARS) {
+        throw new NoodleError("TRACE_INVALID", `a trace of more than ${MAX_TRACE_CHARS} bytes`);
+      }
+      pieces.push(data);
+    }
+    return readRequestTrace(Buffer.concat(pieces).toString("utf8"));
   }
 
   close(): void {

@@ -37,6 +37,12 @@ export const ERROR_CODES = {
   FILE_NOT_FOUND: { exit: 2, http: 404, grpc: "NOT_FOUND", retryable: false, cure: "check the path" },
   FILE_UNREADABLE: { exit: 2, http: 400, grpc: "FAILED_PRECONDITION", retryable: false, cure: "check the path and its permissions" },
   DISK_FULL: { exit: 1, http: 507, grpc: "RESOURCE_EXHAUSTED", retryable: true, cure: "free space in the data directory, or choose another with --data" },
+  // logs
+  LOG_VERSION: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "read the file with the release that wrote it; its header names it" },
+  LOG_MALFORMED: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "give log files (DIR/<producer>.<stream>.<number>.jsonl); docs/logs.md says what is in them" },
+  RUN_FOLDER_INVALID: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "give a folder that `noodle demo` or a cluster with logs wrote, or a profile of `noodle profile`" },
+  // traces
+  TRACE_INVALID: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "the document is damaged, too large or of another release: make it again with `noodle trace`" },
   // gguf
   GGUF_BAD_MAGIC: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "give a GGUF file; other formats must be converted first" },
   GGUF_WRONG_ENDIAN: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "convert the file to this machine's byte order" },
@@ -52,6 +58,10 @@ export const ERROR_CODES = {
   SPLIT_INVALID: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "write the split as A:B,B:C,... from 0 to the last unit, without gap or overlap" },
   CONTEXT_EXCEEDED: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "shorten the prompt or raise --context up to the model's limit" },
   PROMPT_EMPTY: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "give a prompt of at least one token" },
+  // planning
+  PROBLEM_INVALID: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "correct the field that the message names; `noodle plan --help` names the schema" },
+  PROBLEM_TOO_LARGE: { exit: 2, http: 413, grpc: "INVALID_ARGUMENT", retryable: false, cure: "write a smaller problem: the message names the limit" },
+  PLAN_INVALID: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "stages must follow one another from unit 0 to the last, each node in one of them" },
   // engine
   ENGINE_NOT_FOUND: { exit: 1, http: 500, grpc: "FAILED_PRECONDITION", retryable: false, cure: "run `noodle doctor`: it names the package to install" },
   ENGINE_INCOMPATIBLE: { exit: 1, http: 500, grpc: "FAILED_PRECONDITION", retryable: false, cure: "install the engine package of exactly the pinned version" },
@@ -61,6 +71,11 @@ export const ERROR_CODES = {
   ENGINE_FAILED: { exit: 1, http: 500, grpc: "INTERNAL", retryable: false, cure: "the message carries the engine's own words" },
   NON_FINITE: { exit: 1, http: 500, grpc: "DATA_LOSS", retryable: false, cure: "weights or activations hold NaN or infinity: get the file again, or suspect the machine that the message names" },
   VERIFY_FAILED: { exit: 1, http: 500, grpc: "DATA_LOSS", retryable: false, cure: "the pipeline's output differs from the undivided engine's: do not use this cut; please report it" },
+  HOOK_POINT_UNKNOWN: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "use one of the points that the message names; listHookPoints(stage.info) lists a stage's" },
+  HOOK_POINT_TAKEN: { exit: 2, http: 409, grpc: "ALREADY_EXISTS", retryable: false, cure: "call the function that the first registration returned, then register again" },
+  // profiles
+  PROFILE_INVALID: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "the document is damaged, too large or of another release: make it again with `noodle profile`" },
+  PROFILE_MISMATCH: { exit: 2, http: 409, grpc: "FAILED_PRECONDITION", retryable: false, cure: "profile this model on this machine with `noodle profile`, or leave out --strict" },
   // protocol and cluster
   FRAME_CORRUPT: { exit: 1, http: 502, grpc: "DATA_LOSS", retryable: true, cure: "a frame was damaged on the way and was refused; try again, and check the network if it comes back" },
   FRAME_INVALID: { exit: 1, http: 502, grpc: "INVALID_ARGUMENT", retryable: false, cure: "the peer does not speak this protocol: use the same release everywhere" },

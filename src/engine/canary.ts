@@ -43,7 +43,7 @@ export function hashCanary(stage: Stage): string {
 }
 
 /** Values in -1 .. 1 that every machine makes alike: a linear congruence, scaled by a power of two. */
-function fillPattern(count: number, seed: number): Float32Array {
+export function fillPattern(count: number, seed: number): Float32Array {
   const values = new Float32Array(count);
   let state = (seed * 2654435761 + 12345) >>> 0;
   for (let i = 0; i < count; i++) {

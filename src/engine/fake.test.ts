@@ -22,7 +22,7 @@ function build(first: number, end: number, faults?: FakeModel["faults"]): FakeSt
 
 function chain(stages: readonly FakeStage[], runs: readonly RowRun[], tokens: Int32Array): StageOutput {
   let hidden: Float32Array | null = null;
-  let output: StageOutput = { hidden, sampled: [], computeNs: 0 };
+  let output: StageOutput = { hidden, sampled: [], computeNs: 0, observation: null };
   for (const stage of stages) {
     output = stage.forward({ runs, tokens, hidden }, { wantLogits: true });
     hidden = output.hidden;
@@ -114,6 +114,24 @@ describe("FakeStage", () => {
     expect(build(1, 3).canary()).toBe(build(1, 3).canary());
     expect(build(1, 3).canary()).not.toBe(build(2, 4).canary());
     expect(codeOf(() => build(1, 3, { canaryNonFinite: true }).canary())).toBe("NON_FINITE");
+  });
+
+  it("says where its time went, and holds a fabricated context", () => {
+    const model = { units: { first: 0, end: LAYERS + 2 }, layers: LAYERS, nEmbd: 8, nVocab: 32 };
+    const config = { stageFile: "", contextTokens: 64, parallel: 1, threads: 1 };
+    const input = { runs: [{ slot: 0, position: 9, rows: 1, output: "last" as const }], hidden: null };
+    const forward = (hookable: boolean): StageOutput => {
+      const stage = new FakeStage(model, { ...config, hookable });
+      stage.openSlot(0, GREEDY);
+      stage.fillContext(0, 9);
+      expect(codeOf(() => stage.fillContext(0, 65))).toBe("CONTEXT_EXCEEDED");
+      return stage.forward({ ...input, tokens: Int32Array.of(1) }, { observe: "role" });
+    };
+    const { observation, computeNs } = forward(true);
+    const parts = observation?.segments.reduce((sum, { durationNs }) => sum + durationNs, observation.hookNs);
+    expect([parts, observation?.stepNs]).toEqual([computeNs, computeNs]);
+    expect(new Set(observation?.segments.map(({ unit }) => unit)).size).toBe(LAYERS + 2);
+    expect(codeOf(() => forward(false))).toBe("USAGE");
   });
 
   it("samples as a function of seed, position and history", () => {

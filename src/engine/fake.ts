@@ -1,6 +1,8 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { must, NoodleError } from "../common/index.ts";
+import type { HookLevel, SegmentTiming, StepObservation } from "../observe/index.ts";
+import { checkFill } from "./runs.ts";
 import type {
   KvLayer,
   RowRun,
@@ -35,6 +37,27 @@ export interface FakeModel {
   readonly nVocab: number;
   readonly faults?: FakeFaults;
 }
+
+/** Segments of each kind of unit, by level. */
+const FAKE_ROLES: Readonly<
+  Record<HookLevel, Readonly<Record<"embedding" | "block" | "head", readonly SegmentTiming["role"][]>>>
+> = {
+  layer: { embedding: ["total"], block: ["total"], head: ["total"] },
+  role: { embedding: ["embedding.token"], block: ["norm", "attention", "mlp"], head: ["norm", "head", "sampling"] },
+  node: {
+    embedding: ["embedding.token"],
+    block: [
+      "norm",
+      "attention.qkv",
+      "attention.kv_write",
+      "attention.scores",
+      "attention.output",
+      "mlp.up",
+      "mlp.down",
+    ],
+    head: ["norm", "head", "sampling"],
+  },
+};
 
 const PENALTY_WINDOW = 64;
 const VALUE_MASK = 0xfffff;
@@ -128,9 +151,24 @@ export class FakeStage implements Stage {
     for (const list of [...state.keys, ...state.values]) list.length = position * this.info.nEmbd;
   }
 
+  /** Keys and values of token 0 at every position. */
+  fillContext(slot: number, tokens: number): void {
+    this.#alive();
+    const { sampling } = this.#slot(slot);
+    checkFill(tokens, this.#config.contextTokens);
+    this.openSlot(slot, sampling);
+    const state = this.#slot(slot);
+    for (; state.position < tokens; state.position++) {
+      this.#runBlocks(state, state.position, this.#enter(null, 0, 0));
+      if (this.info.hasHead) state.history.push(0);
+    }
+  }
+
   forward(input: StageInput, options: StageForwardOptions = {}): StageOutput {
     this.#alive();
     const startNs = process.hrtime.bigint();
+    if (options.observe !== undefined && this.info.hasHead && this.#config.hookable !== true)
+      throw new NoodleError("USAGE", "this stage was not opened with `hookable`: it can not be observed");
     this.#check(input);
     this.#misbehave(input.tokens);
     const { nEmbd, hasHead, endsBlocks } = this.info;
@@ -160,10 +198,11 @@ export class FakeStage implements Stage {
       row += run.rows;
     }
     const computeNs = Number(process.hrtime.bigint() - startNs);
-    if (hasHead) return { hidden: null, sampled, computeNs };
+    const observation = options.observe === undefined ? null : this.#observe(options.observe, row, computeNs);
+    if (hasHead) return { hidden: null, sampled, computeNs, observation };
     const hidden = new Float32Array(leaving.length * nEmbd);
     for (const [index, values] of leaving.entries()) hidden.set(values, index * nEmbd);
-    return { hidden, sampled, computeNs };
+    return { hidden, sampled, computeNs, observation };
   }
 
   readKv(slot: number): readonly KvLayer[] {
@@ -247,6 +286,27 @@ export class FakeStage implements Stage {
     if (input.hidden !== null && input.hidden.length !== hiddenRows * this.info.nEmbd) {
       throw new NoodleError("FRAME_INVALID", `hidden state of ${input.hidden.length} values for ${hiddenRows} rows`);
     }
+  }
+
+  /** The step's time in equal parts, with the segments that a stage of a simple model has. */
+  #observe(level: HookLevel, rows: number, stepNs: number): StepObservation {
+    const { units, unitCount } = this.info;
+    const parts: Pick<SegmentTiming, "unit" | "role">[] = [];
+    for (let unit = units.first; unit < units.end; unit++) {
+      const kind = unit === 0 ? "embedding" : unit === unitCount - 1 ? "head" : "block";
+      for (const role of FAKE_ROLES[level][kind]) parts.push({ unit, role });
+    }
+    const durationNs = Math.floor(stepNs / parts.length);
+    return {
+      level,
+      rows,
+      stepNs,
+      segments: parts.map((part, i) => ({ ...part, startNs: i * durationNs, durationNs, nodes: 1 })),
+      hookNs: stepNs - parts.length * durationNs,
+      outsideNs: 0,
+      otherNodes: 0,
+      learning: false,
+    };
   }
 
   #misbehave(tokens: Int32Array): void {

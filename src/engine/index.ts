@@ -20,6 +20,7 @@ export {
   type EngineIdentity,
   GREEDY,
   type KvLayer,
+  type OpenStageOptions,
   type RowRun,
   type RunOutput,
   type SampledToken,

@@ -1,5 +1,5 @@
 import { NoodleError } from "../common/index.ts";
-import type { OutputCapture } from "./capture.ts";
+import type { EngineCall, EvalObserver } from "./eval-observer.ts";
 import { copyFloats, type Library, loadLibrary, type Pointer, readAddress, type StructValue } from "./native/index.ts";
 import type { StageFacts } from "./stage-facts.ts";
 import { readDataSegmentBytes } from "./process-memory.ts";
@@ -27,20 +27,24 @@ export class LlamaContext {
   readonly weightsBytes: number;
   /** What loading allocated beyond weights and KV: graph, activation and output buffers, vocabulary. 0 where the system does not tell. */
   readonly computeBufferBytes: number;
+  /** Rows of one call whose output can be had; the library ends the process beyond it. */
+  readonly maxOutputs: number;
   /** Tokens of context per sequence that KV cells were made for: the engine rounds up to 256. */
   readonly contextTokens: number;
-  readonly capture: OutputCapture | undefined;
+  readonly observer: EvalObserver | undefined;
   readonly #model: Pointer;
   readonly #memory: Pointer;
   readonly #threads: number;
   readonly #buffers: ReturnType<typeof createBuffers>;
   #closed = false;
+  /** Hooks run inside a decode: what they may not do is told from this. */
+  #decoding = false;
 
   constructor(
     config: StageConfig,
     facts: StageFacts,
     maxRows: number,
-    createCapture: (library: Library) => OutputCapture | undefined,
+    createObserver: (library: Library) => EvalObserver | undefined,
   ) {
     this.library = loadLibrary();
     const { calls } = this.library;
@@ -55,26 +59,27 @@ export class LlamaContext {
         `the engine refuses ${config.stageFile} (its own words are on stderr of the stage host)`,
       );
     this.#model = model;
-    this.capture = createCapture(this.library);
+    this.observer = createObserver(this.library);
     // The head alone computes every call from scratch: it needs cells for one call only.
     const contextTokens = facts.headOnly ? maxRows : config.contextTokens;
     const sequences = facts.headOnly ? 1 : config.parallel;
+    // Logits are wanted for few rows; room for all of them would be maxRows x vocabulary floats.
+    this.maxOutputs = facts.hasHead && !facts.headOnly ? Math.max(sequences, 8) : maxRows;
     const pointer = calls.llama_init_from_model(model, {
       ...calls.llama_context_default_params(),
       n_ctx: roundUp(contextTokens, 256) * sequences,
       n_batch: maxRows,
       n_ubatch: maxRows,
       n_seq_max: sequences,
-      // Logits are wanted for few rows; room for all of them would be maxRows x vocabulary floats.
-      n_outputs_max: facts.hasHead && !facts.headOnly ? Math.max(sequences, 8) : maxRows,
+      n_outputs_max: this.maxOutputs,
       n_threads: config.threads,
       n_threads_batch: config.threads,
       kv_unified: false,
-      cb_eval: this.capture?.address ?? null,
+      cb_eval: this.observer?.address ?? null,
     });
     const dataAfter = readDataSegmentBytes();
     if (pointer === null) {
-      this.capture?.close();
+      this.observer?.close();
       calls.llama_model_free(model);
       throw new NoodleError(
         "ENGINE_LOAD_FAILED",
@@ -122,11 +127,25 @@ export class LlamaContext {
     };
   }
 
-  /** @throws NoodleError `ENGINE_KV_FULL` (state unchanged), `ENGINE_FAILED` (the caller must truncate) */
-  decode(batch: BatchRows): void {
-    this.#checkOpen();
-    const rc = this.library.calls.llama_decode(this.pointer, batch.native);
-    if (rc === 0) return;
+  /**
+   * @param call what hooks are told of it; null = nothing is observed
+   * @throws NoodleError `ENGINE_KV_FULL` (state unchanged), `ENGINE_FAILED` (the caller must truncate); what a hook threw
+   */
+  decode(batch: BatchRows, call: EngineCall | null): void {
+    this.checkIdle();
+    this.observer?.beginCall(call);
+    this.#decoding = true;
+    let rc: number;
+    try {
+      rc = this.library.calls.llama_decode(this.pointer, batch.native);
+    } finally {
+      this.#decoding = false;
+    }
+    if (rc === 0) {
+      this.observer?.endCall();
+      return;
+    }
+    this.observer?.abandonCall();
     if (rc === 1)
       throw new NoodleError("ENGINE_KV_FULL", `no KV cells for ${batch.rows} more rows (--context, --parallel)`);
     throw new NoodleError("ENGINE_FAILED", `llama_decode returned ${rc} for ${batch.rows} rows`);
@@ -140,7 +159,7 @@ export class LlamaContext {
   }
 
   removePositions(sequence: number, from: number): void {
-    this.#checkOpen();
+    this.checkIdle();
     this.library.calls.llama_memory_seq_rm(this.#memory, sequence, from, -1);
   }
 
@@ -149,7 +168,7 @@ export class LlamaContext {
   }
 
   readState(sequence: number): Uint8Array {
-    this.#checkOpen();
+    this.checkIdle();
     const size = Number(this.library.calls.llama_state_seq_get_size(this.pointer, sequence));
     const blob = new Uint8Array(size);
     const written = Number(this.library.calls.llama_state_seq_get_data(this.pointer, blob, size, sequence));
@@ -158,19 +177,31 @@ export class LlamaContext {
     return blob;
   }
 
+  /** Replaces the sequence's cells. @returns whether the engine took the state; if not, the sequence is empty. */
+  writeState(sequence: number, blob: Uint8Array): boolean {
+    this.checkIdle();
+    if (Number(this.library.calls.llama_state_seq_set_data(this.pointer, blob, blob.byteLength, sequence)) > 0)
+      return true;
+    this.removePositions(sequence, 0);
+    return false;
+  }
+
   close(): void {
     if (this.#closed) return;
+    this.checkIdle();
     this.#closed = true;
     const { calls } = this.library;
     calls.llama_detach_threadpool(this.pointer);
     calls.llama_free(this.pointer);
     calls.llama_model_free(this.#model);
-    this.capture?.close();
+    this.observer?.close();
     releaseThreadpool(this.library, this.#threads);
   }
 
-  #checkOpen(): void {
+  /** @throws NoodleError `ILLEGAL_STATE` after close, and inside a hook */
+  checkIdle(): void {
     if (this.#closed) throw new NoodleError("ILLEGAL_STATE", "stage used after close");
+    if (this.#decoding) throw new NoodleError("ILLEGAL_STATE", "stage used by a hook while it computes");
   }
 }
 

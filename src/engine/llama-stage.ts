@@ -1,10 +1,14 @@
 import { NoodleError } from "../common/index.ts";
-import { OutputCapture } from "./capture.ts";
+import type { HookRegistry } from "../observe/index.ts";
+import { EvalObserver } from "./eval-observer.ts";
 import { parseSequenceState } from "./kv-state.ts";
 import { LlamaContext } from "./llama-context.ts";
-import { checkInput, countOutputRows, findNonFinite, groupRuns } from "./runs.ts";
+import { checkFill, checkInput, countOutputRows, findNonFinite, groupRuns, describeCall } from "./runs.ts";
 import { sampleToken } from "./sampler.ts";
-import { hashCanary } from "./canary.ts";
+import { fillPattern, hashCanary } from "./canary.ts";
+import { RowLayout } from "./row-layout.ts";
+import { repeatCells } from "./kv-fill.ts";
+import { type StepRecorder, toNs } from "./step-recorder.ts";
 import { SlotTable } from "./slots.ts";
 import type { StageFacts } from "./stage-facts.ts";
 import type {
@@ -20,23 +24,32 @@ import type {
   StageOutput,
 } from "./types.ts";
 
+/** Rows that are really computed for a fabricated context; the others repeat them. */
+const SEED_ROWS = 8;
+
 /** A stage computed by libllama: blocks with or without embedding and head, or the head alone. */
 export class LlamaStage implements Stage {
   readonly info: StageInfo;
   readonly #facts: StageFacts;
   readonly #context: LlamaContext;
   readonly #slots: SlotTable;
-  readonly #capture: OutputCapture | undefined;
+  readonly #observer: EvalObserver | undefined;
+  readonly #isObservable: boolean;
+  readonly #hooks: HookRegistry | undefined;
 
-  constructor(config: StageConfig, facts: StageFacts) {
+  /** @param hooks attached to this stage; detached when it closes */
+  constructor(config: StageConfig, facts: StageFacts, hooks?: HookRegistry) {
     this.#facts = facts;
     this.#slots = new SlotTable(config.parallel);
     const maxRows = config.maxRows ?? 512;
+    const isHookable = config.hookable === true || hooks !== undefined;
+    this.#isObservable = isHookable || !facts.hasHead;
+    this.#hooks = hooks;
     const context = new LlamaContext(config, facts, maxRows, (library) => {
-      return facts.hasHead ? undefined : new OutputCapture(library, facts.fileBlocks - 1, facts.nEmbd);
+      return this.#isObservable ? new EvalObserver(library, facts, hooks) : undefined;
     });
     this.#context = context;
-    this.#capture = context.capture;
+    this.#observer = context.observer;
     this.info = {
       units: facts.units,
       unitCount: facts.unitCount,
@@ -55,14 +68,17 @@ export class LlamaStage implements Stage {
       maxRows,
       engine: { build: context.library.build, variant: context.library.variant },
     };
+    if (isHookable) this.#rehearse();
   }
 
   openSlot(slot: number, sampling: SamplingParams): void {
+    this.#context.checkIdle();
     this.#slots.open(slot, sampling);
     this.#context.removePositions(slot, 0);
   }
 
   closeSlot(slot: number): void {
+    this.#context.checkIdle();
     if (this.#slots.close(slot)) this.#context.removePositions(slot, 0);
   }
 
@@ -71,28 +87,67 @@ export class LlamaStage implements Stage {
   }
 
   truncate(slot: number, position: number): void {
+    this.#context.checkIdle();
     this.#slots.truncate(slot, position);
     this.#context.removePositions(slot, position);
   }
 
+  fillContext(slot: number, tokens: number): void {
+    this.#context.checkIdle();
+    const { history } = this.#slots.get(slot);
+    checkFill(tokens, this.info.contextTokens);
+    this.truncate(slot, 0);
+    for (let i = 0; i < tokens; i++) history.push(0);
+    if (tokens === 0 || this.#facts.headOnly) return; // which keeps no keys and values
+    const seedRows = Math.min(tokens, SEED_ROWS, this.info.maxRows);
+    this.#decodeFiller(slot, 0, seedRows);
+    if (tokens === seedRows) return;
+    const state = repeatCells(this.#context.readState(slot), this.#facts.cacheLayers, tokens);
+    if (state !== null && this.#context.writeState(slot, state)) return;
+    // The engine does not take it: compute it all, which gives the same sizes.
+    this.#context.removePositions(slot, 0);
+    for (let position = 0; position < tokens; position += this.info.maxRows)
+      this.#decodeFiller(slot, position, Math.min(this.info.maxRows, tokens - position));
+  }
+
   forward(input: StageInput, options: StageForwardOptions = {}): StageOutput {
+    this.#context.checkIdle();
     const { info } = this;
     checkInput(
       input,
-      { ...info, wantsHidden: !info.hasEmbedding, outputRowsOnly: this.#facts.headOnly },
+      {
+        ...info,
+        wantsHidden: !info.hasEmbedding,
+        outputRowsOnly: this.#facts.headOnly,
+        maxOutputs: this.#context.maxOutputs,
+      },
       (slot) => this.#slots.find(slot)?.history.length,
     );
     const layout = new RowLayout(input.runs, info.nEmbd, this.#facts.headOnly, this.#facts.endsBlocks);
     const out = info.hasHead ? null : new Float32Array(layout.outRows * info.nEmbd);
     const sampled: SampledToken[] = [];
-    const startNs = process.hrtime.bigint();
+    if (options.observe !== undefined && !this.#isObservable) {
+      throw new NoodleError(
+        "USAGE",
+        "this stage holds the head and was opened without `hookable` or hooks: it can not be observed",
+      );
+    }
+    const startMs = performance.now();
+    const recorder = this.#observer?.beginStep(options.observe ?? null, input.tokens.length, startMs);
     try {
-      for (const group of groupRuns(input.runs)) this.#computeGroup(group, input, layout, out, sampled, options);
+      for (const group of groupRuns(input.runs))
+        this.#computeGroup(group, input, layout, out, sampled, options, recorder);
     } catch (error) {
       for (const run of input.runs) this.truncate(run.slot, run.position);
       throw error;
     }
-    return { hidden: out, sampled, computeNs: Number(process.hrtime.bigint() - startNs) };
+    const endMs = performance.now();
+    return {
+      hidden: out,
+      sampled,
+      computeNs: toNs(endMs - startMs),
+      observation: recorder?.finish(endMs) ?? null,
+    };
   }
 
   readKv(slot: number): readonly KvLayer[] {
@@ -111,6 +166,24 @@ export class LlamaStage implements Stage {
 
   close(): void {
     this.#context.close();
+    this.#hooks?.detach();
+  }
+
+  /** Computes one row of nothing in the empty cache, so that the first real step finds its graph known. */
+  #rehearse(): void {
+    this.#observer?.learnNext();
+    this.#decodeFiller(0, 0, 1);
+    this.#context.clear();
+  }
+
+  /** Computes rows that mean nothing, unobserved. */
+  #decodeFiller(sequence: number, position: number, rows: number): void {
+    const { hasEmbedding, nEmbd } = this.#facts;
+    const batch = this.#context.batch(rows, hasEmbedding ? 0 : nEmbd);
+    if (hasEmbedding) for (let row = 0; row < rows; row++) batch.tokens[row] = (position + row) % this.#context.nVocab;
+    else batch.embd.set(fillPattern(rows * nEmbd, position));
+    for (let row = 0; row < rows; row++) batch.set(row, position + row, sequence, row === rows - 1);
+    this.#context.decode(batch, null);
   }
 
   #computeGroup(
@@ -120,6 +193,7 @@ export class LlamaStage implements Stage {
     out: Float32Array | null,
     sampled: SampledToken[],
     options: StageForwardOptions,
+    recorder: StepRecorder | undefined,
   ): void {
     const runs = group.map((index) => input.runs[index] as RowRun);
     const batchRows = this.#submit(group, runs, input, layout);
@@ -127,8 +201,12 @@ export class LlamaStage implements Stage {
       const { history } = this.#slots.get((runs[i] as RowRun).slot);
       for (const token of layout.tokensOf(index, input.tokens)) history.push(token);
     }
-    if (this.#capture === undefined) {
+    if (this.#facts.hasHead) {
+      const startMs = performance.now();
+      const before = sampled.length;
       this.#sample(group, runs, layout, batchRows, sampled, options);
+      if (sampled.length > before)
+        recorder?.addOutside(this.info.unitCount - 1, "sampling", startMs, performance.now());
     } else {
       this.#collect(group, layout, out as Float32Array);
     }
@@ -160,14 +238,19 @@ export class LlamaStage implements Stage {
       row += count;
     }
     if (headOnly) this.#context.clear(); // the zero block's cache means nothing: start it over for each call
-    if (this.#capture !== undefined) this.#capture.captured = undefined;
-    this.#context.decode(batch);
+    this.#context.decode(batch, {
+      rows,
+      sequences: headOnly ? 1 : runs.length,
+      outputRows: runs.reduce((sum, run) => sum + countOutputRows(run), 0),
+      ...describeCall(runs),
+      hidden: hasEmbedding ? null : batch.embd.subarray(0, rows * nEmbd),
+    });
     return first;
   }
 
   /** Takes the captured rows of a group to their places in the output. */
   #collect(group: readonly number[], layout: RowLayout, out: Float32Array): void {
-    const captured = this.#capture?.captured;
+    const captured = this.#observer?.captured;
     const { nEmbd } = this.#facts;
     const expected = group.reduce((sum, index) => sum + layout.outRowsOf(index), 0);
     if (captured === undefined || captured.length !== expected * nEmbd) {
@@ -217,48 +300,4 @@ export class LlamaStage implements Stage {
       sampled.push({ run: index, tokenId, logits: options.wantLogits === true ? logits : null });
     }
   }
-}
-
-/** Where each run's rows lie in the micro-batch's tokens, incoming hidden rows and outgoing hidden rows. */
-class RowLayout {
-  readonly outRows: number;
-  readonly #runs: readonly RowRun[];
-  readonly #inRows: readonly number[];
-  readonly #outRows: readonly number[];
-  readonly #nEmbd: number;
-
-  constructor(runs: readonly RowRun[], nEmbd: number, headOnly: boolean, endsBlocks: boolean) {
-    this.#runs = runs;
-    this.#nEmbd = nEmbd;
-    this.#inRows = runs.map((run) => (headOnly ? countOutputRows(run) : run.rows));
-    this.#outRows = runs.map((run) => (endsBlocks ? countOutputRows(run) : run.rows));
-    this.outRows = sumBefore(this.#outRows, runs.length);
-  }
-
-  inRowsOf(run: number): number {
-    return this.#inRows[run] as number;
-  }
-
-  outRowsOf(run: number): number {
-    return this.#outRows[run] as number;
-  }
-
-  inOffset(run: number): number {
-    return sumBefore(this.#inRows, run) * this.#nEmbd;
-  }
-
-  outOffset(run: number): number {
-    return sumBefore(this.#outRows, run) * this.#nEmbd;
-  }
-
-  tokensOf(run: number, tokens: Int32Array): Int32Array {
-    const start = this.#runs.slice(0, run).reduce((sum, each) => sum + each.rows, 0);
-    return tokens.subarray(start, start + (this.#runs[run] as RowRun).rows);
-  }
-}
-
-function sumBefore(counts: readonly number[], end: number): number {
-  let sum = 0;
-  for (let i = 0; i < end; i++) sum += counts[i] as number;
-  return sum;
 }

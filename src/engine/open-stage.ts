@@ -1,18 +1,20 @@
 import { NoodleError } from "../common/index.ts";
 import { openGguf } from "../gguf/index.ts";
+import { listHookPoints } from "../observe/index.ts";
 import { EmbeddingStage } from "./embedding-stage.ts";
 import { LlamaStage } from "./llama-stage.ts";
 import { readStageFacts } from "./read-stage-facts.ts";
-import type { Stage, StageConfig } from "./types.ts";
+import type { OpenStageOptions, Stage, StageConfig } from "./types.ts";
 
 /**
  * Loads a stage file, or an undivided model, into this process. The header is checked first: the engine aborts the
  * process on some of what a damaged file may say.
  *
  * @returns a stage whose calls block this thread; close it when done
- * @throws NoodleError as `openGguf`; `ENGINE_NOT_FOUND`, `ENGINE_LOAD_FAILED`, `CONTEXT_EXCEEDED`
+ * @throws NoodleError as `openGguf`; `ENGINE_NOT_FOUND`, `ENGINE_LOAD_FAILED`, `CONTEXT_EXCEEDED`,
+ *   `HOOK_POINT_UNKNOWN` for a hook on what the stage does not hold
  */
-export async function openStage(config: StageConfig): Promise<Stage> {
+export async function openStage(config: StageConfig, options: OpenStageOptions = {}): Promise<Stage> {
   checkConfig(config);
   const file = await openGguf(config.stageFile);
   const facts = readStageFacts(file.header, file.fileBytes);
@@ -23,9 +25,16 @@ export async function openStage(config: StageConfig): Promise<Stage> {
       `context of ${config.contextTokens} tokens, the model was made for ${facts.contextLength} (--context)`,
     );
   }
-  return facts.hasEmbedding && facts.blocks.length === 0
-    ? new EmbeddingStage(config, facts)
-    : new LlamaStage(config, facts);
+  const { hooks } = options;
+  hooks?.attach(listHookPoints(facts));
+  try {
+    return facts.hasEmbedding && facts.blocks.length === 0
+      ? new EmbeddingStage(config, facts, hooks)
+      : new LlamaStage(config, facts, hooks);
+  } catch (error) {
+    hooks?.detach();
+    throw error;
+  }
 }
 
 function checkConfig(config: StageConfig): void {

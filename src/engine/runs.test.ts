@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { checkInput, countOutputRows, findNonFinite, groupRuns } from "./runs.ts";
+import { checkInput, countOutputRows, findNonFinite, groupRuns, type InputLimits } from "./runs.ts";
 import { mixSeed } from "./sampler.ts";
 import type { RowRun, StageInput } from "./types.ts";
 
@@ -45,7 +45,14 @@ describe("countOutputRows", () => {
 });
 
 describe("checkInput", () => {
-  const limits = { parallel: 2, contextTokens: 16, maxRows: 8, nEmbd: 4, wantsHidden: true, outputRowsOnly: false };
+  const limits: InputLimits = {
+    parallel: 2,
+    contextTokens: 16,
+    maxRows: 8,
+    nEmbd: 4,
+    wantsHidden: true,
+    outputRowsOnly: false,
+  };
   const input = (runs: RowRun[], tokens = 1, hidden: number | null = 4): StageInput => ({
     runs,
     tokens: new Int32Array(tokens),
@@ -78,6 +85,9 @@ describe("checkInput", () => {
     expect(codeOf(input([run(0, 1, 3)], 2))).toBe("FRAME_INVALID");
     expect(codeOf(input([run(0, 1, 3)], 1, 5))).toBe("FRAME_INVALID");
     expect(codeOf(input([run(0, 1, 3)], 1, null))).toBe("FRAME_INVALID");
+    const all = input([{ ...run(0, 3, 3), output: "all" }], 3, 12);
+    expect(codeOf(all, { maxOutputs: 3 })).toBe("ok");
+    expect(codeOf(all, { maxOutputs: 2 })).toBe("FRAME_INVALID");
     expect(codeOf(input([run(0, 1, 3)]), { wantsHidden: false })).toBe("FRAME_INVALID");
   });
 });

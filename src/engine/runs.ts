@@ -1,4 +1,5 @@
 import { NoodleError } from "../common/index.ts";
+import type { Phase } from "../observe/index.ts";
 import type { RowRun, StageInput } from "./types.ts";
 
 /**
@@ -33,6 +34,14 @@ export function countRows(runs: readonly RowRun[]): number {
   return runs.reduce((sum, run) => sum + run.rows, 0);
 }
 
+/** A micro-batch, or a part of it, in two words. */
+export function describeCall(runs: readonly RowRun[]): { readonly phase: Phase; readonly contextTokens: number } {
+  return {
+    phase: runs.every((run) => run.rows === 1) ? "decode" : "prefill",
+    contextTokens: runs.reduce((most, run) => Math.max(most, run.position + run.rows), 0),
+  };
+}
+
 export interface InputLimits {
   readonly parallel: number;
   readonly contextTokens: number;
@@ -42,6 +51,8 @@ export interface InputLimits {
   readonly wantsHidden: boolean;
   /** Only output rows come (the stage holds nothing but the head). */
   readonly outputRowsOnly: boolean;
+  /** Most rows whose logits can be had in one micro-batch. @default all */
+  readonly maxOutputs?: number;
 }
 
 /**
@@ -84,7 +95,15 @@ export function checkInput(
     throw new NoodleError("FRAME_INVALID", `micro-batch of ${rows} rows, the limit is ${limits.maxRows}`);
   if (input.tokens.length !== rows)
     throw new NoodleError("FRAME_INVALID", `${input.tokens.length} tokens for ${rows} rows`);
-  const hiddenRows = limits.outputRowsOnly ? input.runs.reduce((sum, run) => sum + countOutputRows(run), 0) : rows;
+  const outputRows = input.runs.reduce((sum, run) => sum + countOutputRows(run), 0);
+  const maxOutputs = limits.maxOutputs ?? limits.maxRows;
+  if (outputRows > maxOutputs) {
+    throw new NoodleError(
+      "FRAME_INVALID",
+      `the logits of ${outputRows} rows are wanted, a micro-batch gives at most ${maxOutputs} (--parallel); ask for fewer rows at a time`,
+    );
+  }
+  const hiddenRows = limits.outputRowsOnly ? outputRows : rows;
   if (!limits.wantsHidden) {
     if (input.hidden !== null)
       throw new NoodleError("FRAME_INVALID", "hidden states sent to the stage that holds the embedding");
@@ -92,6 +111,18 @@ export function checkInput(
     throw new NoodleError(
       "FRAME_INVALID",
       `${input.hidden?.length ?? 0} hidden values, ${hiddenRows} rows of ${limits.nEmbd} were expected`,
+    );
+  }
+}
+
+/** @throws NoodleError `USAGE`, `CONTEXT_EXCEEDED` for a number of positions that `fillContext` can not make */
+export function checkFill(tokens: number, contextTokens: number): void {
+  if (!Number.isInteger(tokens) || tokens < 0)
+    throw new NoodleError("USAGE", `context of ${tokens} tokens, it must be a whole number from 0`);
+  if (tokens > contextTokens) {
+    throw new NoodleError(
+      "CONTEXT_EXCEEDED",
+      `${tokens} positions are beyond the context of ${contextTokens} tokens (--context)`,
     );
   }
 }

@@ -1,4 +1,5 @@
 import { must, NoodleError } from "../common/index.ts";
+import { joinObservations, type StepObservation } from "../observe/index.ts";
 import type { KvLayer, SamplingParams, Stage, StageForwardOptions, StageInput, StageOutput } from "./types.ts";
 
 /** Stages of one model behind one another in one process: what the cluster does, without a network in between. */
@@ -29,15 +30,21 @@ export class StageChain {
     for (const stage of this.stages) stage.truncate(slot, position);
   }
 
-  /** As `Stage.forward` of the whole model; `computeNs` is the sum. */
+  fillContext(slot: number, tokens: number): void {
+    for (const stage of this.stages) stage.fillContext(slot, tokens);
+  }
+
+  /** As `Stage.forward` of the whole model; `computeNs` is the sum, and observations lie behind one another. */
   forward(input: StageInput, options?: StageForwardOptions): StageOutput {
     let output: StageOutput | undefined;
     let computeNs = 0;
+    const observations: StepObservation[] = [];
     for (const stage of this.stages) {
       output = stage.forward({ ...input, hidden: output?.hidden ?? null }, options);
       computeNs += output.computeNs;
+      if (output.observation !== null) observations.push(output.observation);
     }
-    return { ...must(output, "a stage"), computeNs };
+    return { ...must(output, "a stage"), computeNs, observation: joinObservations(observations) };
   }
 
   readKv(slot: number): readonly KvLayer[] {

@@ -1,3 +1,5 @@
+import type { HookLevel, HookRegistry, StepObservation } from "../observe/index.ts";
+
 /**
  * What a stage engine is, apart from how it computes. The cluster's code takes these interfaces only; `LlamaStage`
  * (libllama) and `FakeStage` (deterministic arithmetic, no library) implement them.
@@ -60,10 +62,18 @@ export interface StageOutput {
   readonly sampled: readonly SampledToken[];
   /** Time inside the engine for this call. */
   readonly computeNs: number;
+  /** What the call looked like from inside; null unless `StageForwardOptions.observe` asked for it. */
+  readonly observation: StepObservation | null;
 }
 
 export interface StageForwardOptions {
   readonly wantLogits?: boolean;
+  /**
+   * Times the step by unit, role or graph node. Each segment costs one synchronisation; results do not change.
+   *
+   * @throws USAGE when the stage holds the head and was opened without `StageConfig.hookable` or hooks
+   */
+  readonly observe?: HookLevel;
 }
 
 /** Half-open range of units. */
@@ -82,6 +92,17 @@ export interface StageConfig {
   readonly threads: number;
   /** Largest number of rows in one `forward`. @default 512 */
   readonly maxRows?: number;
+  /**
+   * Lets `StageForwardOptions.observe` look inside: the engine then calls back for every graph node. Hooks turn it on by
+   * themselves, and a stage without head calls back anyway. @default false
+   */
+  readonly hookable?: boolean;
+}
+
+/** What a stage is opened with, beside its configuration. */
+export interface OpenStageOptions {
+  /** Called while the stage computes; a registry serves one stage at a time. */
+  readonly hooks?: HookRegistry;
 }
 
 /** One layer's KV bytes of one sequence, in the order of the cut. */
@@ -132,6 +153,13 @@ export interface Stage {
   nextPosition(slot: number): number;
   /** Drops positions >= `position`, sampler history included. */
   truncate(slot: number, position: number): void;
+  /**
+   * Makes the open `slot` hold `tokens` positions of fabricated keys and values, whatever it held: for measuring only,
+   * since what is computed behind them means nothing.
+   *
+   * @throws CONTEXT_EXCEEDED when they do not fit, SESSION_NOT_FOUND
+   */
+  fillContext(slot: number, tokens: number): void;
   /**
    * @throws CONTEXT_EXCEEDED, STEP_OUT_OF_ORDER before anything changed; NON_FINITE when the output holds NaN or Inf
    * (the slots are truncated to where they were); ENGINE_FAILED likewise.

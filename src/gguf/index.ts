@@ -1,7 +1,7 @@
 export { PrefixTooShort } from "./byte-reader.ts";
 export { encodeGgufHeader, type EncodedGgufHeader, type GgufHeaderInput, type GgufTensorShape } from "./encode.ts";
 export { GgufFile } from "./file.ts";
-export { ggmlTypeByName, tensorBytes } from "./ggml-types.ts";
+export { ggmlTypeById, ggmlTypeByName, tensorBytes } from "./ggml-types.ts";
 export { getArray, getNumber, getString } from "./metadata.ts";
 export { openGguf } from "./open.ts";
 export { parseGgufHeader } from "./parse.ts";

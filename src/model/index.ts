@@ -7,6 +7,9 @@ export {
   type DummyShape,
   generateDummy,
   type GenerateDummyControl,
+  makeDummyHeader,
+  pickBlocks,
+  writeSyntheticStage,
 } from "./dummy/index.ts";
 export { hashModel, type ModelHashes, type TensorHash } from "./model-hashes.ts";
 export { listSlidingBlocks } from "./sliding.ts";

@@ -1,3 +1,4 @@
+import { must } from "../common/index.ts";
 import { getNumber, type GgufMetadata, type GgufValue } from "../gguf/index.ts";
 import { array, type CutSpec, text, uint32 } from "./architectures/index.ts";
 import type { ModelFacts } from "./facts.ts";
@@ -8,7 +9,7 @@ import { type BlockRange, blocksOf, hasEmbedding, hasHead, type UnitRange } from
 const NOT_PER_LAYER = ["rope.dimension_sections"];
 
 /** Layers counted from the first: a stage that begins behind them has none of them. */
-const LEADING_LAYERS_KEY = "leading_dense_block_count";
+export const LEADING_LAYERS_KEY = "leading_dense_block_count";
 
 /** Everything of the source but what only makes sense there: the shard of a sharded file. */
 export function unshardedMetadata(metadata: GgufMetadata): Map<string, GgufValue> {
@@ -20,17 +21,24 @@ export function unshardedMetadata(metadata: GgufMetadata): Map<string, GgufValue
  * from the first block.
  */
 export function sliceLayers(facts: ModelFacts, blocks: BlockRange): Map<string, GgufValue> {
+  const indices = Array.from({ length: blocks.end - blocks.first }, (_, i) => blocks.first + i);
+  const metadata = pickLayers(facts, indices);
+  const leadingKey = `${facts.architecture}.${LEADING_LAYERS_KEY}`;
+  const leadingLayers = getNumber(metadata, leadingKey);
+  if (leadingLayers !== undefined) metadata.set(leadingKey, uint32(Math.max(0, leadingLayers - blocks.first)));
+  return metadata;
+}
+
+/** As `sliceLayers`, for blocks that need not follow one another; what is counted from the first block stays as it was. */
+export function pickLayers(facts: ModelFacts, blocks: readonly number[]): Map<string, GgufValue> {
   const { architecture, blockCount } = facts;
   const metadata = unshardedMetadata(facts.metadata);
   for (const [key, entry] of metadata) {
     if (!key.startsWith(`${architecture}.`) || entry.type !== "array" || entry.value.length !== blockCount) continue;
     if (NOT_PER_LAYER.includes(key.slice(architecture.length + 1))) continue;
-    metadata.set(key, { ...entry, value: entry.value.slice(blocks.first, blocks.end) });
+    metadata.set(key, { ...entry, value: blocks.map((block) => must(entry.value[block], `${key} of block ${block}`)) });
   }
-  metadata.set(`${architecture}.block_count`, uint32(blocks.end - blocks.first));
-  const leadingKey = `${architecture}.${LEADING_LAYERS_KEY}`;
-  const leadingLayers = getNumber(metadata, leadingKey);
-  if (leadingLayers !== undefined) metadata.set(leadingKey, uint32(Math.max(0, leadingLayers - blocks.first)));
+  metadata.set(`${architecture}.block_count`, uint32(blocks.length));
   return metadata;
 }
 

@@ -28,6 +28,7 @@ function frameOf(rows: number, width: number): Frame {
   return {
     epoch: 1,
     stepId: 2,
+    observe: "off",
     runs: [{ sessionId: "0".repeat(32), fence: 0, branch: 0, position: 0, rows, slot: 0, output: "none" }],
     traces: [],
     tokens: new Int32Array(rows),

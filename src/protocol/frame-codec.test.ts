@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type ErrorCode, NoodleError } from "../common/index.ts";
 import { crc32c } from "./crc32c.ts";
-import { checkFrameShape, countOutputRows, type Frame, type FrameRun } from "./frame.ts";
+import { checkFrameShape, countOutputRows, type Frame, FRAME_OBSERVE, type FrameRun } from "./frame.ts";
 import { decodeFrame, type FrameLimits } from "./frame-decode.ts";
 import { encodeFrame } from "./frame-encode.ts";
 import { AT, HEADER_BYTES, RUN, RUN_BYTES, TRACE } from "./frame-layout.ts";
@@ -10,6 +10,7 @@ import { AT, HEADER_BYTES, RUN, RUN_BYTES, TRACE } from "./frame-layout.ts";
 const SEED = 20261123;
 const LIMITS: FrameLimits = { epoch: "any", width: "any", maxRows: 4096, maxRuns: 64 };
 const U32 = 0xffffffff;
+const TRACE_OF_STAGE_0 = { stage: 0, queueNs: 0, computeNs: 0, serializeNs: 0, hopNs: 0, bytesIn: 0 };
 
 const safeInteger = fc.maxSafeNat();
 const runArbitrary = fc.record<FrameRun>({
@@ -27,12 +28,14 @@ const traceArbitrary = fc.record({
   computeNs: safeInteger,
   serializeNs: safeInteger,
   hopNs: safeInteger,
+  bytesIn: fc.nat(U32),
 });
 
 const frameArbitrary: fc.Arbitrary<Frame> = fc
   .record({
     epoch: safeInteger,
     stepId: safeInteger,
+    observe: fc.constantFrom(...FRAME_OBSERVE),
     runs: fc.array(runArbitrary, { minLength: 1, maxLength: 6 }),
     traces: fc.array(traceArbitrary, { maxLength: 4 }),
     hidden: fc.constantFrom<"none" | "every-row" | "output-rows">("none", "every-row", "output-rows"),
@@ -53,6 +56,7 @@ function sampleFrame(change: Partial<Frame> = {}): Frame {
   return {
     epoch: 3,
     stepId: 2 ** 40 + 5,
+    observe: "off",
     runs: [
       {
         sessionId: "00112233445566778899aabbccddeeff",
@@ -73,7 +77,7 @@ function sampleFrame(change: Partial<Frame> = {}): Frame {
         output: "all",
       },
     ],
-    traces: [{ stage: 0, queueNs: 10, computeNs: 2 ** 33, serializeNs: 30, hopNs: 0 }],
+    traces: [{ stage: 0, queueNs: 10, computeNs: 2 ** 33, serializeNs: 30, hopNs: 0, bytesIn: 7 }],
     tokens: Int32Array.of(1, 2, 3, 4, -5),
     width: 4,
     hidden: Float32Array.from({ length: 20 }, (_, index) => index / 3),
@@ -191,6 +195,8 @@ describe("the frame codec", () => {
     ["another version", (view) => view.setUint16(AT.version, 2, true), "FRAME_INVALID"],
     ["an unknown kind", (view) => view.setUint16(AT.kind, 9, true), "FRAME_INVALID"],
     ["an unknown flag", (view) => view.setUint32(AT.flags, 4, true), "FRAME_INVALID"],
+    ["a flag of the last bit", (view) => view.setUint32(AT.flags, 0x80000000, true), "FRAME_INVALID"],
+    ["padding of a trace that is not zero", (view) => view.setUint8(trace0 + TRACE.stage + 2, 1), "FRAME_INVALID"],
     ["another length", (view) => view.setUint32(AT.totalBytes, 17, true), "FRAME_INVALID"],
     ["another epoch", (view) => view.setUint32(AT.epoch, 4, true), "STALE_EPOCH"],
     ["an epoch above 2^53", (view) => view.setUint32(AT.epoch + 4, 1 << 21, true), "FRAME_INVALID"],
@@ -235,7 +241,9 @@ describe("the frame codec", () => {
     ["hidden states without a width", { width: 0 }],
     ["a negative epoch", { epoch: -1 }],
     ["a step id above 2^53", { stepId: 2 ** 53 }],
-    ["a trace that is no integer", { traces: [{ stage: 0, queueNs: 0.5, computeNs: 0, serializeNs: 0, hopNs: 0 }] }],
+    ["a trace that is no integer", { traces: [{ ...TRACE_OF_STAGE_0, queueNs: 0.5 }] }],
+    ["a frame above 32 bits in a trace", { traces: [{ ...TRACE_OF_STAGE_0, bytesIn: 2 ** 32 }] }],
+    ["an unknown level of observation", { observe: "atoms" as "off" }],
   ])("does not encode a frame with %s", (_name, change) => {
     expect(codeOf(() => encodeFrame(sampleFrame(change)))).toBe("FRAME_INVALID");
   });

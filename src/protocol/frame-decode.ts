@@ -1,7 +1,7 @@
 import { NoodleError } from "../common/index.ts";
 import { FRAME_MAX_BYTES } from "./constants.ts";
 import { crc32c } from "./crc32c.ts";
-import type { Frame, FrameRun, FrameTrace } from "./frame.ts";
+import { type Frame, FRAME_OBSERVE, type FrameObserve, type FrameRun, type FrameTrace } from "./frame.ts";
 import {
   AT,
   DTYPE_F32,
@@ -98,6 +98,7 @@ export function decodeFrame(bytes: Uint8Array, limits: FrameLimits): Frame {
   return {
     epoch,
     stepId: readU64(buffer, AT.stepId, "step id"),
+    observe: readFlags(buffer),
     runs,
     traces,
     tokens: viewI32(bytes, layout.tokensAt, rows),
@@ -115,9 +116,15 @@ function checkHeader(buffer: Buffer): void {
   if (kind !== FRAME_KIND_STEP) throw invalid(`frame kind ${kind}`);
   const totalBytes = buffer.readUInt32LE(AT.totalBytes);
   if (totalBytes !== buffer.length) throw invalid(`the header says ${totalBytes} bytes, there are ${buffer.length}`);
-  requireZero(buffer, AT.flags, AT.flags + 4);
   requireZero(buffer, AT.dtype + 1, AT.rows);
   requireZero(buffer, AT.width + 4, HEADER_BYTES);
+}
+
+function readFlags(buffer: Buffer): FrameObserve {
+  const flags = buffer.readUInt32LE(AT.flags);
+  const observe = FRAME_OBSERVE[flags];
+  if (observe === undefined) throw invalid(`flags 0x${flags.toString(16)} of the frame are not known`);
+  return observe;
 }
 
 /** @returns whether hidden states are there */
@@ -154,13 +161,14 @@ function readRun(buffer: Buffer, at: number): FrameRun {
 }
 
 function readTrace(buffer: Buffer, at: number): FrameTrace {
-  requireZero(buffer, at + TRACE.stage + 2, at + TRACE.queueNs);
+  requireZero(buffer, at + TRACE.stage + 2, at + TRACE.bytesIn);
   return {
     stage: buffer.readUInt16LE(at + TRACE.stage),
     queueNs: readU64(buffer, at + TRACE.queueNs, "queueNs"),
     computeNs: readU64(buffer, at + TRACE.computeNs, "computeNs"),
     serializeNs: readU64(buffer, at + TRACE.serializeNs, "serializeNs"),
     hopNs: readU64(buffer, at + TRACE.hopNs, "hopNs"),
+    bytesIn: buffer.readUInt32LE(at + TRACE.bytesIn),
   };
 }
 

@@ -1,7 +1,7 @@
 import { NoodleError } from "../common/index.ts";
 import { FRAME_MAX_BYTES } from "./constants.ts";
 import { crc32c } from "./crc32c.ts";
-import type { Frame, FrameRun, FrameTrace } from "./frame.ts";
+import { type Frame, FRAME_OBSERVE, type FrameRun, type FrameTrace } from "./frame.ts";
 import {
   AT,
   DTYPE_F32,
@@ -54,6 +54,9 @@ export function writeFrame(frame: Frame, target: Uint8Array): void {
   bytes.writeUInt32LE(FRAME_MAGIC, AT.magic);
   bytes.writeUInt16LE(FRAME_VERSION, AT.version);
   bytes.writeUInt16LE(FRAME_KIND_STEP, AT.kind);
+  const observe = FRAME_OBSERVE.indexOf(frame.observe);
+  if (observe < 0) throw invalid(`observation level "${frame.observe}"`);
+  bytes.writeUInt32LE(observe, AT.flags);
   bytes.writeUInt32LE(target.length, AT.totalBytes);
   writeU64(bytes, frame.epoch, AT.epoch, "epoch");
   writeU64(bytes, frame.stepId, AT.stepId, "step id");
@@ -128,8 +131,9 @@ function writeRun(bytes: Buffer, run: FrameRun, at: number): void {
 }
 
 function writeTrace(bytes: Buffer, trace: FrameTrace, at: number): void {
-  bytes.fill(0, at, at + TRACE.queueNs);
+  bytes.fill(0, at, at + TRACE.bytesIn);
   bytes.writeUInt16LE(requireField(trace.stage, U16, "stage"), at + TRACE.stage);
+  bytes.writeUInt32LE(requireField(trace.bytesIn, U32, "bytesIn"), at + TRACE.bytesIn);
   writeU64(bytes, trace.queueNs, at + TRACE.queueNs, "queueNs");
   writeU64(bytes, trace.computeNs, at + TRACE.computeNs, "computeNs");
   writeU64(bytes, trace.serializeNs, at + TRACE.serializeNs, "serializeNs");

@@ -4,7 +4,7 @@
  *
  *   header   56 bytes, below
  *   runs     40 bytes each:  session id 16, fence u32, branch u32, position u32, rows u32, slot u16, output u8, 0 x 5
- *   traces   40 bytes each:  stage u16, 0 x 6, queue u64, compute u64, serialize u64, hop u64, in ns
+ *   traces   40 bytes each:  stage u16, 0 x 2, bytes in u32, queue u64, compute u64, serialize u64, hop u64, in ns
  *   tokens   i32 each, then zeros up to a multiple of 8
  *   hidden   f32[hiddenRows, width]; starts at a multiple of 8 from the frame's start
  *   trailer  CRC32C of everything before it, u32
@@ -26,7 +26,7 @@ export const AT = {
   magic: 0, // u32
   version: 4, // u16
   kind: 6, // u16
-  flags: 8, // u32, none defined: 0
+  flags: 8, // u32, bits 0-1: how closely the stages observe the step; the others 0
   totalBytes: 12, // u32, header and trailer included
   epoch: 16, // u64
   stepId: 24, // u64
@@ -42,7 +42,7 @@ export const AT = {
 export const RUN = { session: 0, fence: 16, branch: 20, position: 24, rows: 28, slot: 32, output: 34 } as const;
 
 /** Offsets in a trace. */
-export const TRACE = { stage: 0, queueNs: 8, computeNs: 16, serializeNs: 24, hopNs: 32 } as const;
+export const TRACE = { stage: 0, bytesIn: 4, queueNs: 8, computeNs: 16, serializeNs: 24, hopNs: 32 } as const;
 
 export const DTYPE_NONE = 0;
 export const DTYPE_F32 = 1;

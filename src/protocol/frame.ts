@@ -1,6 +1,14 @@
 import { NoodleError } from "../common/index.ts";
 import type { SessionId } from "./session-id.ts";
 
+/**
+ * How closely each stage looks at the step, in the order of their codes on the wire. What it sees goes to the
+ * coordinator beside the step, never with it.
+ */
+export const FRAME_OBSERVE = ["off", "layer", "role", "node"] as const;
+
+export type FrameObserve = (typeof FRAME_OBSERVE)[number];
+
 /** Rows of a run whose logits are wanted. */
 export type FrameOutput = "none" | "last" | "all";
 
@@ -27,12 +35,15 @@ export interface FrameTrace {
   readonly serializeNs: number;
   /** 0 = not yet known. */
   readonly hopNs: number;
+  /** Length of the frame that came into the stage; at most 2^32 - 1. */
+  readonly bytesIn: number;
 }
 
 /** One micro-batch on its way from a stage to the next. Numbers of 64 bits on the wire are safe integers here. */
 export interface Frame {
   readonly epoch: number;
   readonly stepId: number;
+  readonly observe: FrameObserve;
   readonly runs: readonly FrameRun[];
   readonly traces: readonly FrameTrace[];
   /** i32[rows]: the token ids of all runs, in order. */

@@ -16,8 +16,10 @@ export {
 export {
   checkFrameShape,
   countOutputRows,
+  FRAME_OBSERVE,
   type Frame,
   type FrameExpectation,
+  type FrameObserve,
   type FrameRun,
   type FrameTrace,
 } from "./frame.ts";

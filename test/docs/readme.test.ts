@@ -9,17 +9,20 @@ const blocks = (language: string): readonly string[] =>
   [...readme.matchAll(new RegExp(`^\`\`\`${language}\\n([\\s\\S]*?)^\`\`\`$`, "gm"))].map((match) => match[1] ?? "");
 
 describe("README.md", () => {
-  test("shows the example that CI runs", () => {
-    const example = readFileSync(new URL("../../examples/library-in-twenty-lines.ts", import.meta.url), "utf8");
-    expect(blocks("ts")).toEqual([example.slice(example.indexOf("\n") + 1)]);
+  test("shows the examples that CI runs", () => {
+    const examples = ["attention-times", "library-in-twenty-lines"].map((name) => {
+      const example = readFileSync(new URL(`../../examples/${name}.ts`, import.meta.url), "utf8");
+      return example.slice(example.indexOf("\n") + 1);
+    });
+    expect(blocks("ts")).toEqual(examples);
   });
 
-  test("gives command lines that the commands take", () => {
+  test("gives command lines that the commands take", async () => {
     const lines = blocks("sh").flatMap((block) => block.split("\n").filter((line) => line.startsWith("npx noodle ")));
     expect(lines.length).toBeGreaterThan(4);
     for (const line of lines) {
       const words = [...line.matchAll(/"([^"]*)"|(\S+)/g)].map((match) => match[1] ?? match[2] ?? "");
-      const program = buildProgram(collectHost());
+      const program = await buildProgram(collectHost());
       const command = must(
         program.commands.find((candidate) => candidate.name() === words[2]),
         line,

@@ -65,6 +65,18 @@ export const GenerateDocument = z.object({
 
 export const StatusDocument = z.object({
   schema: z.literal("noodle.status.v1"),
+  coordinator: z.object({
+    observing: z.object({
+      observed: z.boolean(),
+      hooks: z.boolean(),
+      sample_every: count,
+      sample_level: z.enum(["layer", "role", "node"]),
+      observations: count,
+      observations_refused: count,
+      observations_dropped: count,
+      observer_failures: count,
+    }),
+  }),
   nodes: z.array(
     z.object({
       id: z.string(),
@@ -76,6 +88,9 @@ export const StatusDocument = z.object({
       weights_bytes: count,
       weights_bytes_received: count,
       rss_bytes: count,
+      rtt_ms: ms.nullable(),
+      clock_offset_ms: z.number().nullable(),
+      clock_uncertainty_ms: ms.nullable(),
       capabilities: z.object({
         cpu_model: z.string(),
         cpu_features: z.array(z.string()),

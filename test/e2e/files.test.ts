@@ -1,5 +1,7 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
+import { readProfile } from "../../src/profile/index.ts";
+import { readRequestTrace } from "../../src/trace/index.ts";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import { readStageManifest } from "../../src/model/index.ts";
@@ -117,7 +119,19 @@ describe("noodle doctor", () => {
 });
 
 describe("noodle demo", () => {
-  const files = ["plan.json", "units.jsonl", "story.txt", "verify.json", "stages.jsonl", "summary.json"];
+  const files = [
+    "plan.json",
+    "profile.json",
+    "trace.json",
+    "trace.request.json",
+    "story.txt",
+    "verify.json",
+    "stages.jsonl",
+    "logs/coordinator.step.000000.jsonl",
+    "summary.json",
+    "report.html",
+    "report.json",
+  ];
 
   test("does the main job: exact, files written, nothing left running", { timeout: LIMIT_MS }, async () => {
     const folder = tempPath("run");
@@ -130,8 +144,10 @@ describe("noodle demo", () => {
         verify: z.object({ identical_kv: z.literal(true) }),
       })
       .parse(JSON.parse(stdout));
-    expect({ code, files: summary.files }).toEqual({ code: 0, files });
+    expect({ code, files: summary.files }).toEqual({ code: 0, files: files.map((name) => name.split("/")[0]) });
     for (const name of files) expect(readFileSync(`${folder}/${name}`, "utf8").length).toBeGreaterThan(0);
+    readProfile(readFileSync(`${folder}/profile.json`, "utf8"));
+    expect(readRequestTrace(readFileSync(`${folder}/trace.request.json`, "utf8")).stages).toHaveLength(3);
     expect(run.processes()).toEqual([]);
   });
 });

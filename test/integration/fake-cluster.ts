@@ -29,6 +29,7 @@ import {
   type CoordinatorMessage,
   CoordinatorService,
   ModelIdentitySchema,
+  type Observation,
   PROTOCOL_VERSION,
   StageState,
   toErrorInfo,
@@ -89,6 +90,8 @@ export interface FakeWorkerOptions {
   readonly engineBuild?: string;
   /** Reported instead of the stage's own. */
   readonly canary?: string;
+  /** Changes what is said of the inside of a step. */
+  readonly onObservation?: (observation: Observation) => Observation;
   /** Reported instead of loading. */
   readonly loadError?: NoodleError;
 }
@@ -165,6 +168,8 @@ export class FakeWorker {
       connectHop,
       nowMs: () => performance.now(),
       random: () => 0.5,
+      onObservation: (observation) =>
+        this.#say({ case: "observation", value: this.#options.onObservation?.(observation) ?? observation }),
     });
   }
 
@@ -229,6 +234,7 @@ export class FakeWorker {
       maxRows: assign.maxRows,
       nextAddress: assign.nextAddress,
       nextNodeId: assign.nextNodeId,
+      hooks: assign.hooks,
     });
     this.#report({
       epoch: assign.epoch,
@@ -272,9 +278,11 @@ function createInlineEngine(faults: FakeFaults | undefined): AsyncEngine {
     probe: async () => "",
     openSlot: async (slot, sampling) => loaded().openSlot(slot, sampling),
     closeSlot: async (slot) => stage?.closeSlot(slot),
-    forward: async ({ input, truncations, wantLogits }) => {
+    forward: async ({ input, truncations, wantLogits, observe }) => {
       for (const { slot, position } of truncations) loaded().truncate(slot, position);
-      return loaded().forward(input, { wantLogits });
+      const startNs = Number(process.hrtime.bigint());
+      const output = loaded().forward(input, observe === null ? { wantLogits } : { wantLogits, observe });
+      return { ...output, startNs, endNs: Number(process.hrtime.bigint()) };
     },
     readKv: async (slot) => loaded().readKv(slot),
     canary: async () => loaded().canary(),

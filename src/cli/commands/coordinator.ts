@@ -3,7 +3,6 @@ import type { Command } from "commander";
 import { Coordinator } from "../../cluster/coordinator/index.ts";
 import { NoodleError } from "../../common/index.ts";
 import { defaultThreads, Tokenizer, tryTokenizer } from "../../engine/index.ts";
-import { openGguf } from "../../gguf/index.ts";
 import { DEFAULT_GRPC_PORT, DEFAULT_HTTP_PORT } from "../../protocol/index.ts";
 import { LOOPBACK, parsePort } from "../addresses.ts";
 import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster-options.ts";
@@ -11,11 +10,12 @@ import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { resolveDataDirectory } from "../directories.ts";
 import { prepareEngine, readEngineOptions } from "../engine.ts";
 import type { CliHost } from "../host.ts";
+import { addObservingOptions, describeModelFile, type ObservingOptions, Watch } from "../observing.ts";
 import { requireExactSplit } from "../split-verification.ts";
 import { StatusServer } from "../status-server.ts";
 import { PATIENT_READY_TIMEOUT_MS, reportReadiness, untilAborted } from "../waiting.ts";
 
-interface CoordinatorCommandOptions extends ClusterOptions {
+interface CoordinatorCommandOptions extends ClusterOptions, ObservingOptions {
   readonly json?: boolean;
   readonly expect?: number;
   readonly host: string;
@@ -34,9 +34,14 @@ export function addCoordinator(program: Command, host: CliHost): void {
   }).option("--expect <k>", "workers that the cluster starts with (default: the stages of --split)", (text) =>
     parseWorkers(text, "--expect"),
   );
-  addClusterOptions(command)
+  addObservingOptions(addClusterOptions(command))
     .option("--host <address>", "address to listen on", LOOPBACK)
-    .option("--port <port>", "HTTP port of status and health", (text) => parsePort(text, "--port"), DEFAULT_HTTP_PORT)
+    .option(
+      "--port <port>",
+      "HTTP port of status, health and metrics",
+      (text) => parsePort(text, "--port"),
+      DEFAULT_HTTP_PORT,
+    )
     .option("--grpc-port <port>", "gRPC port", (text) => parsePort(text, "--grpc-port"), DEFAULT_GRPC_PORT)
     .action((model: string, options: CoordinatorCommandOptions) =>
       coordinate(openContext(host, options), model, options),
@@ -47,9 +52,9 @@ async function coordinate(context: CommandContext, model: string, options: Coord
   const { out, host, signal } = context;
   const expect = options.expect ?? options.split?.split(",").length;
   if (expect === undefined) throw new NoodleError("USAGE", "give --expect, the number of workers, or --split");
-  await (await openGguf(model)).close();
+  const described = await describeModelFile(model);
   await using http = await StatusServer.start(options.host, options.port);
-  prepareEngine(host.env);
+  const engine = prepareEngine(host.env);
   await requireExactSplit(context, {
     model,
     split: options.split,
@@ -60,7 +65,9 @@ async function coordinate(context: CommandContext, model: string, options: Coord
   await tryTokenizer(model, readEngineOptions(host.env), signal);
   using tokenizer = Tokenizer.open(model);
   const { split, threads, parallel, unverified } = options;
+  await using watch = await Watch.open({ context, options, ...described, engine, threads: threads ?? null });
   await using coordinator = await Coordinator.start({
+    ...watch.coordinatorOptions,
     model,
     tokenizer,
     signal,
@@ -74,7 +81,7 @@ async function coordinate(context: CommandContext, model: string, options: Coord
     ...(parallel === undefined ? {} : { parallel }),
     ...(unverified === undefined ? {} : { unverified }),
   });
-  http.show(() => coordinator.status());
+  watch.show(http, coordinator);
   out.document({
     schema: "noodle.coordinator.v1",
     grpc_address: coordinator.address,
@@ -83,7 +90,7 @@ async function coordinate(context: CommandContext, model: string, options: Coord
     expect,
     context_tokens: coordinator.contextTokens,
   });
-  out.line(`coordinator of ${model}: gRPC ${coordinator.address}, HTTP http://${http.address}/v1/status`);
+  out.line(`coordinator of ${model}: gRPC ${coordinator.address}, HTTP http://${http.address}/v1/status and /metrics`);
   out.note(`start ${expect} of: noodle worker --join ${coordinator.address}`);
   await coordinator.waitReady(signal, PATIENT_READY_TIMEOUT_MS, reportReadiness(out));
   out.note(`ready: noodle generate --coordinator ${coordinator.address} -p "Once upon a time"`);

@@ -1,6 +1,8 @@
 import { statSync } from "node:fs";
+import { join } from "node:path";
 import type { Command } from "commander";
-import { GREEDY, type SamplingParams } from "../../engine/index.ts";
+import { must } from "../../common/index.ts";
+import { type EngineIdentity, GREEDY, type SamplingParams } from "../../engine/index.ts";
 import { type GgufFile, openGguf } from "../../gguf/index.ts";
 import {
   describeModel,
@@ -12,10 +14,13 @@ import {
   splitByBytes,
   stageBytes,
 } from "../../model/index.ts";
+import { CostModel, type ProfileDocument } from "../../profile/index.ts";
+import { profileModel } from "../../profiler/index.ts";
+import { type RequestTrace, writeChromeTrace } from "../../trace/index.ts";
 import { parseThreads, parseWorkers } from "../cluster-options.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { BUNDLED_MODEL } from "../directories.ts";
-import { prepareEngine } from "../engine.ts";
+import { prepareEngine, readTrustedEngineOptions } from "../engine.ts";
 import { collectGeneration, type Generation, renderStageTable, writeGenerateDocument } from "../generation.ts";
 import type { CliHost } from "../host.ts";
 import {
@@ -25,9 +30,11 @@ import {
   MAX_ROWS,
   withLocalCluster,
 } from "../local-cluster.ts";
+import { Watch } from "../observing.ts";
+import { PACKAGE_VERSION } from "../package.ts";
 import { formatBytes, parseInteger } from "../quantities.ts";
+import { writeReport } from "../report-file.ts";
 import { nameRunFolder, RunFolder } from "../run-folder.ts";
-import { timeUnits, type UnitTiming } from "../unit-timing.ts";
 import { judgeSplit } from "../verdict.ts";
 import { requireIdentical, verifyGeneration, type VerifiedRun, writeVerification } from "../verification.ts";
 
@@ -48,12 +55,16 @@ const WORKERS = 3;
 const TEMPERATURE = 0.5;
 const TOP_K = 40;
 const SEED = 1;
+/** What is measured of each unit: enough for a table, little enough to wait for. */
+const PROFILE = { budgetMs: 6000, prefillRows: [16, 64], decodeRows: [1, 4], contexts: [0, 256] } as const;
+/** The story is short: one step in twenty still shows a dozen of them from inside. */
+const SAMPLE_EVERY = 20;
 
 export function addDemo(program: Command, host: CliHost): void {
   defineCommand(program, {
     usage: "demo",
     summary:
-      "the main job on the bundled model: time its units, cut it for three workers, stream a story, check every bit",
+      "the main job on the bundled model: profile it, cut it for three workers, stream a story, check every bit, report",
     examples: ["noodle demo", "noodle demo --workers 2 --out my-run"],
   })
     .option("--out <dir>", "folder for the run's files (default: noodle-run-DATE-TIME here)")
@@ -75,41 +86,23 @@ interface Plan {
   readonly model: ModelDescription;
   readonly hashes: ModelHashes;
   readonly split: Split;
-  readonly timings: readonly UnitTiming[];
+  readonly profile: ProfileDocument;
   readonly threads: number;
   readonly sampling: SamplingParams;
 }
 
 async function runDemo(context: CommandContext, options: DemoOptions): Promise<void> {
   const { out, host, signal } = context;
-  prepareEngine(host.env);
+  const engine = prepareEngine(host.env);
   const file = await openGguf(BUNDLED_MODEL);
   try {
-    const plan = await makePlan(context, file, options);
-    const { threads, split } = plan;
     const folder = await RunFolder.create(options.out ?? nameRunFolder(new Date()));
+    const plan = await makePlan(context, file, options);
+    const { threads } = plan;
     await writePlan(folder, plan);
-    const generation = await withLocalCluster(
-      {
-        context,
-        model: BUNDLED_MODEL,
-        options: { ...options, split: formatSplit(split) },
-        threads,
-        workers: split.length,
-      },
-      async ({ coordinator }) => {
-        out.progress.phase(`telling a story through ${split.length} workers`);
-        out.data(`\n${options.prompt}`);
-        const request = {
-          prompt: options.prompt,
-          maxTokens: options.tokens,
-          sampling: plan.sampling,
-          wantLogits: true,
-          wantKvHashes: true,
-        };
-        return collectGeneration(coordinator.generate(request, signal), (text) => out.data(text));
-      },
-    );
+    const { generation, trace } = await tellStory(context, plan, engine, folder, options);
+    await folder.writeText("trace.json", `${JSON.stringify(writeChromeTrace([trace]))}\n`);
+    await folder.writeText("trace.request.json", `${JSON.stringify(trace)}\n`);
     out.line("\n");
     out.progress.phase("checking it against the undivided engine: the same steps, the same threads");
     const verified = await verifyGeneration(
@@ -131,49 +124,87 @@ async function runDemo(context: CommandContext, options: DemoOptions): Promise<v
   }
 }
 
-async function makePlan({ out, signal }: CommandContext, file: GgufFile, options: DemoOptions): Promise<Plan> {
+/** Generates through worker processes, watched: logs in the run's folder, and the trace of the one request. */
+async function tellStory(
+  context: CommandContext,
+  plan: Plan,
+  engine: EngineIdentity,
+  folder: RunFolder,
+  options: DemoOptions,
+): Promise<{ readonly generation: Generation; readonly trace: RequestTrace }> {
+  const { out, signal } = context;
+  const { model, hashes, split, threads, sampling } = plan;
+  const observing = { logs: join(folder.path, "logs"), sampleEvery: SAMPLE_EVERY };
+  const { headerSha256 } = hashes;
+  await using watch = await Watch.open({ context, options: observing, model, headerSha256, engine, threads });
+  const generation = await withLocalCluster(
+    {
+      context,
+      model: BUNDLED_MODEL,
+      options: { ...options, split: formatSplit(split) },
+      threads,
+      workers: split.length,
+      watching: watch.coordinatorOptions,
+    },
+    async ({ coordinator }) => {
+      out.progress.phase(`telling a story through ${split.length} workers`);
+      out.data(`\n${options.prompt}`);
+      const request = {
+        prompt: options.prompt,
+        maxTokens: options.tokens,
+        sampling,
+        wantLogits: true,
+        wantKvHashes: true,
+      };
+      return collectGeneration(coordinator.generate(request, signal), (text) => out.data(text));
+    },
+  );
+  const [requestId] = watch.traces.requestIds;
+  return { generation, trace: must(watch.traces.readTrace(must(requestId, "request")), "trace") };
+}
+
+async function makePlan({ out, host, signal }: CommandContext, file: GgufFile, options: DemoOptions): Promise<Plan> {
   const threads = chooseLocalThreads(options.threads, options.workers);
   const model = describeModel(file.header, file.fileBytes);
   out.progress.phase(
     `reading ${model.name ?? "the bundled model"}: ${model.architecture}, ${model.units.length} units, ${formatBytes(model.fileBytes)}`,
   );
   const hashes = await hashModel(file, undefined, signal);
-  out.progress.phase(
-    `timing each of its ${model.units.length} units alone, with ${threads} thread${threads === 1 ? "" : "s"}`,
-  );
-  const timings = await timeUnits(
-    file,
-    hashes,
-    model.units.length,
-    threads,
-    (done) => out.progress.update(done),
+  out.progress.phase(`measuring what each of its units costs here, with ${threads} thread${threads === 1 ? "" : "s"}`);
+  const profile = await profileModel(
+    {
+      ...PROFILE,
+      model: BUNDLED_MODEL,
+      threads,
+      engine: readTrustedEngineOptions(host.env),
+      noodlecoreVersion: PACKAGE_VERSION,
+    },
+    (progress) => {
+      if (progress.type === "update") out.progress.update(progress.fraction);
+    },
     signal,
   );
-  const blocks = timings.slice(1, -1).map(({ decodeMs }) => decodeMs);
-  const [embedding, head] = [timings[0]?.decodeMs ?? 0, timings.at(-1)?.decodeMs ?? 0];
-  const mean = blocks.reduce((sum, ms) => sum + ms, 0) / Math.max(1, blocks.length);
-  out.note(
-    `  embedding ${embedding.toFixed(3)} ms, a block ${mean.toFixed(3)} ms, head ${head.toFixed(3)} ms for each token`,
-  );
+  for (const words of profile.summary) out.note(`  ${words}`);
   const split = splitByBytes(model, options.workers);
   out.progress.phase(`cutting it for ${options.workers} workers: ${formatSplit(split)} (balanced by bytes)`);
+  const costs = new CostModel(profile.cost_model);
   for (const units of split) {
-    const ms = timings.slice(units.first, units.end).reduce((sum, { decodeMs }) => sum + decodeMs, 0);
+    const { ms } = costs.predictStage(units, { phase: "decode", rows: 1, context: 0 });
     out.note(
-      `  units ${units.first}:${units.end}, ${formatBytes(stageBytes(model, units))}, ${ms.toFixed(3)} ms of its units for each token`,
+      `  units ${units.first}:${units.end}, ${formatBytes(stageBytes(model, units))}, ${ms.toFixed(3)} ms of a token`,
     );
   }
   return {
     model,
     hashes,
     split,
-    timings,
+    profile,
     threads,
     sampling: { ...GREEDY, temperature: TEMPERATURE, topK: TOP_K, seed: options.seed },
   };
 }
 
-async function writePlan(folder: RunFolder, { model, hashes, split, timings, threads }: Plan): Promise<void> {
+async function writePlan(folder: RunFolder, { model, hashes, split, profile, threads }: Plan): Promise<void> {
   await folder.writeJson("plan.json", {
     schema: "noodle.split.v1",
     model: model.name,
@@ -182,27 +213,18 @@ async function writePlan(folder: RunFolder, { model, hashes, split, timings, thr
     threads,
     stages: split.map((units) => ({ units: `${units.first}:${units.end}`, bytes: stageBytes(model, units) })),
   });
-  await folder.writeLines(
-    "units.jsonl",
-    timings.map(({ unit, decodeMs, prefillMsPerRow }) => ({
-      schema: "noodle.unit_timing.v1",
-      unit,
-      name: model.units[unit]?.name,
-      bytes: model.units[unit]?.bytes,
-      decode_ms: decodeMs,
-      prefill_ms_per_row: prefillMsPerRow,
-    })),
-  );
+  await folder.writeJson("profile.json", profile);
 }
 
 async function report(
-  { out }: CommandContext,
+  context: CommandContext,
   folder: RunFolder,
   plan: Plan,
   generation: Generation,
   { verification, reference }: VerifiedRun,
   prompt: string,
 ): Promise<void> {
+  const { out } = context;
   const document = writeGenerateDocument(generation, { verify: writeVerification(verification) });
   const stages = document["stages"] as readonly object[];
   const computeMs = generation.stages.reduce((sum, stage) => sum + stage.computeMsP50, 0);
@@ -224,7 +246,7 @@ async function report(
   const summary = {
     schema: "noodle.demo.v1",
     folder: folder.path,
-    files: [...folder.files, "summary.json"],
+    files: [...folder.files, "logs", "summary.json", "report.html", "report.json"],
     model: { path: BUNDLED_MODEL, bytes: statSync(BUNDLED_MODEL).size, source_sha256: plan.hashes.sourceSha256 },
     split: formatSplit(plan.split),
     threads: plan.threads,
@@ -233,6 +255,7 @@ async function report(
     ...generated,
   };
   await folder.writeJson("summary.json", summary);
+  const { report: page, pagePath } = await writeReport(context, [folder.path], join(folder.path, "report.html"));
   out.document(summary);
   requireIdentical(verification);
   const layers = generation.kv.length;
@@ -242,12 +265,14 @@ async function report(
   out.data(renderStageTable(generation));
   out.line();
   for (const sentence of words) out.line(sentence);
+  out.line();
+  for (const sentence of page.statements) out.line(sentence);
   out.line(`\nThe run's files: ${folder.path}`);
-  out.line(`  ${folder.files.join("  ")}`);
+  out.line(`  ${summary.files.join("  ")}`);
+  out.line(`Look at it: ${pagePath}`);
   out.line("\nNext:");
-  out.line("  npx noodle inspect models/storyteller-q8_0.gguf --row-classes");
+  out.line("  npx noodle profile models/storyteller-q8_0.gguf --budget 20s");
+  out.line("  npx noodle profile --like gpt2-124m --type f16      # of a model that is not here");
   out.line('  npx noodle generate models/storyteller-q8_0.gguf -p "The old woman said" --workers 2 --verify');
-  out.line(
-    "  npx noodle up models/storyteller-q8_0.gguf --workers 3      # and in another terminal: npx noodle status",
-  );
+  out.line("  npx noodle up models/storyteller-q8_0.gguf --workers 3      # and in another terminal: npx noodle top");
 }

@@ -55,6 +55,7 @@ function printStatus(out: Output, status: StatusDocument): void {
         { title: "weights", align: "right" },
         { title: "received", align: "right" },
         { title: "resident", align: "right" },
+        { title: "clock ms", align: "right" },
       ],
       status.nodes.map((node) => [
         node.id,
@@ -66,6 +67,7 @@ function printStatus(out: Output, status: StatusDocument): void {
         formatBytes(node.weights_bytes),
         formatBytes(node.weights_bytes_received),
         formatBytes(node.rss_bytes),
+        formatClock(node),
       ]),
     ),
   );
@@ -76,4 +78,12 @@ function printStatus(out: Output, status: StatusDocument): void {
   for (const session of status.sessions) {
     out.line(`  ${session.id}: ${session.prompt_tokens} prompt tokens, ${session.generated_tokens} generated`);
   }
+}
+
+/** The node's clock minus the coordinator's, and how far that may be off. */
+function formatClock({
+  clock_offset_ms: offset,
+  clock_uncertainty_ms: doubt,
+}: StatusDocument["nodes"][number]): string {
+  return offset === null || doubt === null ? "-" : `${offset.toFixed(3)} ± ${doubt.toFixed(3)}`;
 }

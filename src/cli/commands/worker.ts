@@ -3,13 +3,15 @@ import path from "node:path";
 import type { Command } from "commander";
 import { createStageFiles } from "../../cluster/stage-files/index.ts";
 import { WorkerSupervisor } from "../../cluster/worker/index.ts";
-import { defaultThreads } from "../../engine/index.ts";
-import { LOOPBACK, parseHostPort, formatHostPort } from "../addresses.ts";
+import { defaultThreads, ENGINE_VERSION } from "../../engine/index.ts";
+import type { WorkerMetrics } from "../../metrics/index.ts";
+import { formatHostPort, LOOPBACK, parseHostPort, parsePort } from "../addresses.ts";
 import { parseThreads } from "../cluster-options.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { resolveDataDirectory } from "../directories.ts";
 import { readTrustedEngineOptions } from "../engine.ts";
 import type { CliHost } from "../host.ts";
+import { startMetricsServer } from "../metrics-server.ts";
 import { PACKAGE_VERSION } from "../package.ts";
 import { parseSizeBytes } from "../quantities.ts";
 
@@ -24,6 +26,8 @@ interface WorkerCommandOptions {
   readonly cache: number;
   readonly threads?: number;
   readonly exitWithCoordinator?: boolean;
+  readonly metricsPort?: number;
+  readonly metricsHost: string;
 }
 
 const DEFAULT_CACHE_BYTES = 64 * 2 ** 30;
@@ -52,6 +56,10 @@ export function addWorker(program: Command, host: CliHost): void {
       DEFAULT_CACHE_BYTES,
     )
     .option("--exit-with-coordinator", "end when the coordinator goes away instead of waiting for it")
+    .option("--metrics-port <port>", "HTTP port of /metrics and /health, 0 = any free one (default: none)", (text) =>
+      parsePort(text, "--metrics-port"),
+    )
+    .option("--metrics-host <address>", "address that --metrics-port listens on", LOOPBACK)
     .option("--threads <n>", "threads where the coordinator does not say (default: one for each core)", parseThreads)
     .action((options: WorkerCommandOptions) => work(openContext(host, options), options));
 }
@@ -86,6 +94,9 @@ async function work({ out, host, signal }: CommandContext, options: WorkerComman
   const stop = (): void => void worker.close("stopped by a signal");
   signal.addEventListener("abort", stop, { once: true });
   if (signal.aborted) return;
+  const { metricsPort, metricsHost } = options;
+  await using metrics =
+    metricsPort === undefined ? null : await startMetricsServer(metricsHost, metricsPort, await countWork(worker));
   await worker.start();
   out.document({
     schema: "noodle.worker.v1",
@@ -93,9 +104,20 @@ async function work({ out, host, signal }: CommandContext, options: WorkerComman
     address: worker.stageAddress,
     pid: process.pid,
     join,
+    metrics_address: metrics?.address ?? null,
   });
   out.line(`worker ${worker.nodeId} (${name}) serves on ${worker.stageAddress}`);
+  if (metrics !== null) out.note(`metrics: http://${metrics.address}/metrics`);
   const error = await worker.closed;
   signal.throwIfAborted();
   if (error !== undefined) throw error;
+}
+
+/** Loaded where somebody asks for it: a worker has better uses for its memory. */
+async function countWork(worker: WorkerSupervisor): Promise<WorkerMetrics> {
+  const { WorkerMetrics } = await import("../../metrics/index.ts");
+  return new WorkerMetrics(() => worker.snapshot(), {
+    noodlecoreVersion: PACKAGE_VERSION,
+    engineBuild: ENGINE_VERSION,
+  });
 }

@@ -5,6 +5,7 @@ import type { Clock } from "./clock.ts";
 import { toFault } from "./convert.ts";
 import { isPeerFault, Pipeline } from "./pipeline.ts";
 import { StageClient } from "./stage-client.ts";
+import type { StepRecorder } from "./step-recorder.ts";
 
 const OPEN_TIMEOUT_MS = 5000;
 
@@ -26,6 +27,8 @@ export interface ConnectorOptions {
   readonly onPipeline: (pipeline: Pipeline | null) => void;
   /** The streams of this epoch are gone for good, whatever the nodes say. */
   readonly onBroken: (epoch: number, fault: Fault) => void;
+  /** Where the steps of this plan are recorded; null where nobody observes. */
+  readonly recordSteps: (state: ClusterState, epoch: number) => StepRecorder | null;
 }
 
 /** Keeps the pipeline of the current plan open: connects when all stages are ready, lets go when the plan breaks. */
@@ -66,12 +69,13 @@ export class Connector {
   }
 
   async #connect(state: ClusterState, epoch: number): Promise<void> {
-    const { clock, stepTimeoutMs, onRoom, onResult } = this.#options;
+    const { clock, stepTimeoutMs, onRoom, onResult, recordSteps } = this.#options;
     const pipeline = new Pipeline({
       epoch,
       stages: planHolders(state).map((node) => new StageClient(node)),
       clock,
       stepTimeoutMs,
+      recorder: recordSteps(state, epoch),
       listener: {
         onRoom,
         onResult,

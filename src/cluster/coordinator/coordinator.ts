@@ -10,6 +10,7 @@ import { toError } from "./convert.ts";
 import { describeProgress, describeStages, placeStage, type ReadyProgress } from "./describe.ts";
 import { firstPlanEpoch, takeCoordinatorEpoch } from "./epoch-store.ts";
 import { type GenerateEvent, type GenerationHost, readPrompt, runGeneration } from "./generation.ts";
+import { LinkProbe } from "./link-probe.ts";
 import type { ModelSource } from "./model-source.ts";
 import { openModelSource } from "./open-model.ts";
 import {
@@ -19,11 +20,13 @@ import {
   DEFAULT_CONTEXT_TOKENS,
   requireInteger,
 } from "./options.ts";
+import { readHookLevel } from "../../observe/index.ts";
 import type { Pipeline } from "./pipeline.ts";
+import { Recorder } from "./recorder.ts";
 import { SessionRunner } from "./runner.ts";
 import { bindCoordinator, bindTransfer } from "./services.ts";
 import { type GenerateRequest, Session } from "./session.ts";
-import { describeStatus, type StatusDocument } from "./status.ts";
+import { describeStatus, type StatusDocument, type StatusFacts } from "./status.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
 import { TransferHandler } from "./transfer.ts";
 import { WorkerLinks } from "./workers.ts";
@@ -49,6 +52,9 @@ export class Coordinator {
   readonly #connector: Connector;
   readonly #server: NoodleServer;
   readonly #startedMs: number;
+  /** Null where nobody observes. */
+  readonly #recorder: Recorder | null;
+  readonly #probe: LinkProbe;
   /** Epoch of the stage that each node was told to hold. */
   #assigned = new Map<string, number>();
   /** The last plan's holders are on disk; whoever closes may remove the data directory afterwards. */
@@ -109,16 +115,24 @@ export class Coordinator {
         `the split has ${split.length} stages for ${expect} workers (--split, --expect)`,
       );
     }
-    this.#runner = new SessionRunner(clock);
+    const { observer, sampleEvery, sampleLevel, hooks, observePrompts } = options;
+    const sampling = { every: hooks ? sampleEvery : 0, level: sampleLevel };
+    this.#recorder = observer === null ? null : new Recorder({ observer, sampling, withPrompts: observePrompts });
+    this.#probe = new LinkProbe((record) => this.#recorder?.link(record));
+    this.#runner = new SessionRunner(clock, this.#recorder?.requests ?? null);
     this.#connector = new Connector({
       clock,
       stepTimeoutMs: options.stepTimeoutMs,
       onRoom: () => this.#runner.pump(),
       onResult: (result) => this.#runner.receive(result),
+      recordSteps: (state, epoch) => this.#recorder?.startSteps(state, epoch) ?? null,
       onStepFailed: (sessionIds, fault) => {
+        this.#recorder?.noteStepFailed(sessionIds, fault);
         for (const id of sessionIds) this.#runner.fail(id, fault);
       },
       onPipeline: (pipeline) => {
+        this.#recorder?.noteServing(pipeline?.epoch ?? null);
+        this.#probe.follow(pipeline?.stages ?? []);
         this.#runner.setPipeline(pipeline);
         this.#control.wakeWatchers();
       },
@@ -141,10 +155,20 @@ export class Coordinator {
         assign: (plan) => this.#assign(plan),
         expire: (nodeId, incarnation, fault) => this.#links.drop(nodeId, incarnation, toError(fault)),
         endSession: (sessionId, fault) => this.#runner.fail(sessionId, fault),
-        changed: (state) => this.#connector.follow(state),
+        changed: (state) => {
+          this.#recorder?.follow(state);
+          this.#connector.follow(state);
+        },
       },
     );
-    this.#links = new WorkerLinks({ control: this.#control, clock, coordinatorEpoch, leaseMs: options.leaseMs });
+    this.#links = new WorkerLinks({
+      control: this.#control,
+      clock,
+      coordinatorEpoch,
+      leaseMs: options.leaseMs,
+      onObservation: (nodeId, observation) => this.#recorder?.observe(nodeId, observation),
+      onDropped: (nodeId, count) => this.#recorder?.noteDropped(nodeId, count),
+    });
     this.#server = createServer({
       host: options.host,
       port: options.grpcPort,
@@ -208,15 +232,14 @@ export class Coordinator {
    * aborted; PEER_DEAD, PEER_STALLED, ENGINE_ABORTED and others naming the node in `details.nodeId`
    */
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
-    const { prefillRows: defaultRows, maxRows, clock } = this.#options;
-    requireInteger(request.maxTokens, "maxTokens", 0, MAX_TOKENS);
-    const prefillRows = requireInteger(request.prefillRows ?? defaultRows, "prefillRows", 1, maxRows);
-    const promptTokenIds = readPrompt(request.prompt, this.#tokenizer, this.#contextTokens);
+    const { clock } = this.#options;
+    const { prefillRows, promptTokenIds } = this.#noteRefusal(() => this.#check(request));
     const host: GenerationHost = {
       runner: this.#runner,
       tokenizer: this.#tokenizer,
       nowMs: () => clock.nowMs(),
-      admit: (ids) => this.#admit(request, ids, prefillRows),
+      admit: (ids) => this.#noteRefusal(() => this.#admit(request, ids, prefillRows)),
+      finish: (session, error) => this.#recorder?.requests.end(session, error),
       release: (session) => this.#control.dispatch({ type: "sessionClosed", sessionId: session.id }),
       describeStages: (session) => describeStages(this.#control.state, session),
     };
@@ -236,8 +259,24 @@ export class Coordinator {
       context_tokens: this.#contextTokens,
       parallel,
       threads: this.#options.threads,
+      observing: this.#describeObserving(),
       pipelineOpen: this.#runner.pipeline !== null,
+      findLink: (nodeId) => this.#probe.find(nodeId),
+      live: this.#options.readLive?.() ?? null,
     });
+  }
+
+  /**
+   * What a request looked like from inside: a document of schema `noodle.trace.v1`.
+   *
+   * @throws USAGE where no traces are kept, SESSION_NOT_FOUND when nothing is known of it (any more)
+   */
+  readTrace(sessionId: string): object {
+    const { traces } = this.#options;
+    if (traces === null) throw new NoodleError("USAGE", "this coordinator keeps no traces of requests");
+    const trace = traces.readTrace(sessionId);
+    if (trace === null) throw new NoodleError("SESSION_NOT_FOUND", `no trace of session ${sessionId}`);
+    return trace;
   }
 
   /** Ends the sessions, tells the workers, and stops. Closing twice is safe. */
@@ -265,6 +304,8 @@ export class Coordinator {
   }
 
   #stop(): void {
+    this.#probe.stop();
+    this.#recorder?.close();
     this.#connector.close();
     this.#links.close("the coordinator is closing");
     this.#control.stop();
@@ -275,6 +316,24 @@ export class Coordinator {
     const { host } = this.#options;
     this.#address = host.includes(":") ? `[${host}]:${port}` : `${host}:${port}`;
     this.#control.start();
+  }
+
+  #check(request: GenerateRequest): { readonly prefillRows: number; readonly promptTokenIds: readonly number[] } {
+    const { prefillRows: defaultRows, maxRows } = this.#options;
+    requireInteger(request.maxTokens, "maxTokens", 0, MAX_TOKENS);
+    const prefillRows = requireInteger(request.prefillRows ?? defaultRows, "prefillRows", 1, maxRows);
+    if (request.observe !== undefined) this.#requireHooks(request.observe);
+    return { prefillRows, promptTokenIds: readPrompt(request.prompt, this.#tokenizer, this.#contextTokens) };
+  }
+
+  /** A request that is refused has no session and so no records: an event says so. */
+  #noteRefusal<T>(action: () => T): T {
+    try {
+      return action();
+    } catch (error) {
+      this.#recorder?.noteRefused(NoodleError.from(error));
+      throw error;
+    }
   }
 
   #admit(
@@ -302,7 +361,33 @@ export class Coordinator {
       isEndOfGeneration: (tokenId) => this.#tokenizer.isEndOfGeneration(tokenId),
     });
     this.#control.dispatch({ type: "sessionOpened", session: { id: session.id, slot, epoch: session.epoch } });
+    this.#recorder?.requests.start(session);
     return { session, pipeline };
+  }
+
+  #requireHooks(level: string): void {
+    readHookLevel(level, "observe");
+    const why = !this.#options.hooks
+      ? "its workers run without hooks"
+      : this.#recorder === null
+        ? "nobody observes"
+        : "";
+    if (why !== "") throw new NoodleError("USAGE", `this coordinator cannot look into a request's steps: ${why}`);
+  }
+
+  #describeObserving(): StatusFacts["observing"] {
+    const { hooks, sampleEvery, sampleLevel } = this.#options;
+    const { taken, refused, dropped } = this.#recorder?.observations ?? { taken: 0, refused: 0, dropped: 0 };
+    return {
+      observed: this.#recorder !== null,
+      hooks,
+      sample_every: sampleEvery,
+      sample_level: sampleLevel,
+      observations: taken,
+      observations_refused: refused,
+      observations_dropped: dropped,
+      observer_failures: this.#recorder?.observerFailures ?? 0,
+    };
   }
 
   #assign(plan: Plan): void {
@@ -312,9 +397,10 @@ export class Coordinator {
       if (!ids.has(nodeId)) this.#links.tell(nodeId, { case: "retire", value: { epoch: BigInt(epoch) } });
     }
     this.#assigned = new Map(holders.map((node) => [node.id, plan.epoch]));
-    const { threads, cpuVariant, parallel, maxRows, unverified } = this.#options;
+    const { threads, cpuVariant, parallel, maxRows, unverified, hooks } = this.#options;
     const model = this.#source.identity;
-    const common = { threads, cpuVariant, parallel, maxRows, unverified, model, contextTokens: this.#contextTokens };
+    const contextTokens = this.#contextTokens;
+    const common = { threads, cpuVariant, parallel, maxRows, unverified, hooks, model, contextTokens };
     for (const [stage, node] of holders.entries()) {
       this.#links.tell(node.id, { case: "assign", value: { ...common, ...placeStage(plan, holders, stage) } });
     }

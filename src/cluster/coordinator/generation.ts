@@ -51,6 +51,8 @@ export interface GenerationHost {
   nowMs(): number;
   /** Counts the session in: it has its slot from here on. @throws CLUSTER_NOT_READY, SESSION_LIMIT */
   admit(promptTokenIds: readonly number[]): { readonly session: Session; readonly pipeline: Pipeline };
+  /** The reader has all that it will get. @param error what it failed with */
+  finish(session: Session, error: NoodleError | null): void;
   /** The session is over everywhere; its slot is free. */
   release(session: Session): void;
   describeStages(session: Session): readonly StageStats[];
@@ -71,6 +73,7 @@ export async function* runGeneration(
   const onAbort = (): void => session.fail(new NoodleError("INTERRUPTED", "the generation was cancelled"));
   signal.addEventListener("abort", onAbort, { once: true });
   if (signal.aborted) onAbort();
+  let failure: NoodleError | null = null;
   try {
     await host.runner.open(session, pipeline);
     yield { type: "started", sessionId: session.id, promptTokenIds };
@@ -100,8 +103,12 @@ export async function* runGeneration(
       kv,
       stepRows: session.stepRows,
     };
+  } catch (error) {
+    failure = NoodleError.from(error);
+    throw error;
   } finally {
     signal.removeEventListener("abort", onAbort);
+    host.finish(session, failure);
     await host.runner.close(session, pipeline);
     host.release(session);
   }

@@ -1,6 +1,7 @@
 import { NoodleError } from "../../common/index.ts";
 import { DEFAULT_GRPC_PORT } from "../../protocol/index.ts";
 import { type Clock, MONOTONIC_CLOCK } from "./clock.ts";
+import { type ClusterObserver, type HookLevel, readHookLevel } from "../../observe/index.ts";
 import type { ModelSource } from "./model-source.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
 
@@ -40,10 +41,30 @@ export interface CoordinatorOptions {
   /** Longest time for one step through the whole pipeline. @default 120000 */
   readonly stepTimeoutMs?: number;
   readonly clock?: Clock;
+  /** Told all that goes on; `combineObservers` makes one of several. @default nobody, and then nothing is recorded */
+  readonly observer?: ClusterObserver;
+  /** Looks into every so many steps; 0 = none but those of requests that ask for it. @default 50 */
+  readonly sampleEvery?: number;
+  /** How closely. @default "layer" */
+  readonly sampleLevel?: HookLevel;
+  /** Lets workers open engines that can look into their steps. @default true */
+  readonly hooks?: boolean;
+  /** Puts the prompts' texts into the records. @default false */
+  readonly observePrompts?: boolean;
+  /** Where clients read what a generation looked like from inside. @default nowhere: they are refused */
+  readonly traces?: TraceSource;
+  /** Live figures for the status document, made of what the observer was told. @default none */
+  readonly readLive?: () => object;
   /** Told while a model is read whole to hash it, which happens at its first start only. */
   readonly onHashing?: (hashedBytes: number, totalBytes: number) => void;
   /** Interrupts the start. */
   readonly signal?: AbortSignal;
+}
+
+/** Traces of requests, by the id of the session. */
+export interface TraceSource {
+  /** @returns a document of schema `noodle.trace.v1`, or null when nothing is known of the request */
+  readTrace(requestId: string): object | null;
 }
 
 export interface CompiledCoordinatorOptions {
@@ -66,9 +87,19 @@ export interface CompiledCoordinatorOptions {
   readonly leaseMs: number;
   readonly stepTimeoutMs: number;
   readonly clock: Clock;
+  readonly observer: ClusterObserver | null;
+  readonly sampleEvery: number;
+  readonly sampleLevel: HookLevel;
+  readonly hooks: boolean;
+  readonly observePrompts: boolean;
+  readonly traces: TraceSource | null;
+  readonly readLive: (() => object) | null;
 }
 
 export const DEFAULT_CONTEXT_TOKENS = 4096;
+
+/** With one synchronisation for each block of a stage, one step in 50 costs far less than a hundredth. */
+const DEFAULT_SAMPLE_EVERY = 50;
 
 /** Slots travel in 16 bits. */
 const MAX_PARALLEL = 4096;
@@ -98,6 +129,13 @@ export function compileCoordinatorOptions(options: CoordinatorOptions): Compiled
     leaseMs: requireInteger(options.leaseMs ?? 3000, "leaseMs", 100, 3_600_000),
     stepTimeoutMs: requireInteger(options.stepTimeoutMs ?? 120_000, "stepTimeoutMs", 100, 86_400_000),
     clock: options.clock ?? MONOTONIC_CLOCK,
+    observer: options.observer ?? null,
+    sampleEvery: requireInteger(options.sampleEvery ?? DEFAULT_SAMPLE_EVERY, "sampleEvery", 0, 1_000_000_000),
+    sampleLevel: readHookLevel(options.sampleLevel ?? "layer", "sampleLevel"),
+    hooks: options.hooks ?? true,
+    observePrompts: options.observePrompts ?? false,
+    traces: options.traces ?? null,
+    readLive: options.readLive ?? null,
   };
 }
 

@@ -13,6 +13,7 @@ import type { Fault } from "../state/index.ts";
 import type { Clock } from "./clock.ts";
 import { toError, toFault, toNumber } from "./convert.ts";
 import type { ForwardStream, StageClient } from "./stage-client.ts";
+import type { StepFacts, StepRecorder } from "./step-recorder.ts";
 
 export interface PipelineListener {
   /** Another step may be sent. */
@@ -32,6 +33,8 @@ export interface PipelineOptions {
   /** Longest time from a step's sending to its last sign. */
   readonly stepTimeoutMs: number;
   readonly listener: PipelineListener;
+  /** Null where nobody observes: then nothing is recorded and no stage looks into a step. */
+  readonly recorder: StepRecorder | null;
 }
 
 interface StepInFlight {
@@ -55,6 +58,7 @@ export class Pipeline {
   readonly #clock: Clock;
   readonly #stepTimeoutMs: number;
   readonly #listener: PipelineListener;
+  readonly #recorder: StepRecorder | null;
   readonly #steps = new Map<number, StepInFlight>();
   #stepStream: ForwardStream | null = null;
   #resultStream: ForwardStream | null = null;
@@ -70,6 +74,7 @@ export class Pipeline {
     this.#clock = options.clock;
     this.#stepTimeoutMs = options.stepTimeoutMs;
     this.#listener = options.listener;
+    this.#recorder = options.recorder;
   }
 
   /** Steps that may be sent now. */
@@ -93,8 +98,11 @@ export class Pipeline {
     });
   }
 
-  /** @throws ILLEGAL_STATE without a credit */
-  send(frame: Omit<Frame, "epoch" | "stepId" | "traces" | "width" | "hidden">): void {
+  /**
+   * @param describe gives what the records say of the step; not called where nobody observes
+   * @throws ILLEGAL_STATE without a credit
+   */
+  send(frame: Pick<Frame, "runs" | "tokens">, describe: () => StepFacts): void {
     if (this.#stepStream === null || this.credits <= 0)
       throw new NoodleError("ILLEGAL_STATE", "a step without a credit");
     const stepId = this.#nextStepId++;
@@ -105,7 +113,8 @@ export class Pipeline {
       answered: false,
     });
     this.#unacknowledged += 1;
-    const whole: Frame = { ...frame, epoch: this.epoch, stepId, traces: [], width: 0, hidden: null };
+    const observe = this.#recorder?.send(stepId, describe()) ?? "off";
+    const whole: Frame = { ...frame, epoch: this.epoch, stepId, observe, traces: [], width: 0, hidden: null };
     const messages = encodeFrameMessages(whole);
     try {
       for (const message of messages) this.#stepStream.sendEncoded(message);
@@ -208,6 +217,8 @@ export class Pipeline {
         // A result can overtake the acknowledgement, which comes on another stream and still grants its credit.
         if (step?.acknowledged === true) this.#steps.delete(stepId);
         else if (step !== undefined) step.answered = true;
+        const firstHopNs = this.#hopMs === null ? null : Math.round(this.#hopMs * 1e6);
+        this.#recorder?.receive(stepId, message.value.timings, firstHopNs);
         this.#listener.onResult(message.value);
         return;
       }
@@ -222,6 +233,7 @@ export class Pipeline {
         const step = this.#steps.get(stepId);
         if (step === undefined) return;
         this.#steps.delete(stepId);
+        this.#recorder?.fail(stepId);
         if (!step.acknowledged) this.#unacknowledged -= 1;
         this.#listener.onStepFailed(step.sessionIds, fault);
         this.#listener.onRoom();

@@ -5,9 +5,11 @@ import type { Fault } from "../state/index.ts";
 import type { Clock } from "./clock.ts";
 import { toError, writeSampling } from "./convert.ts";
 import type { Pipeline } from "./pipeline.ts";
-import { nextSteps } from "./schedule.ts";
+import type { RequestRecorder } from "./request-recorder.ts";
+import { nextSteps, type Step } from "./schedule.ts";
 import type { Session } from "./session.ts";
 import type { LayerKvHash } from "./stage-client.ts";
+import type { StepFacts } from "./step-recorder.ts";
 
 /** Deadline of the unary calls that open and close a session on one stage. */
 const CALL_TIMEOUT_MS = 5000;
@@ -24,12 +26,15 @@ const SESSION_LEASE_MS = 60_000;
  */
 export class SessionRunner {
   readonly #clock: Clock;
+  readonly #recorder: RequestRecorder | null;
   readonly #sessions = new Map<SessionId, Session>();
   #pipeline: Pipeline | null = null;
   #lastServed: string | null = null;
 
-  constructor(clock: Clock) {
+  /** @param recorder null where nobody observes */
+  constructor(clock: Clock, recorder: RequestRecorder | null) {
     this.#clock = clock;
+    this.#recorder = recorder;
   }
 
   get sessions(): Iterable<Session> {
@@ -107,20 +112,11 @@ export class SessionRunner {
       const session = this.#sessions.get(step.sessionId);
       if (session === undefined) continue;
       this.#lastServed = step.sessionId;
-      pipeline.send({
-        runs: [
-          {
-            sessionId: session.id,
-            fence: session.fence,
-            branch: 0,
-            position: step.position,
-            rows: step.rows,
-            slot: session.slot,
-            output: step.output,
-          },
-        ],
-        tokens: session.send(step),
-      });
+      const { position, rows, output } = step;
+      const { id, fence, slot } = session;
+      const runs = [{ sessionId: id, fence, branch: 0, position, rows, slot, output }];
+      this.#recorder?.sendStep(session);
+      pipeline.send({ runs, tokens: session.send(step) }, () => describeStep(session, step));
     }
   }
 
@@ -132,7 +128,9 @@ export class SessionRunner {
       this.#addTimings(session, result);
       try {
         const receivedMs = this.#clock.nowMs();
+        const { generatedTokens } = session;
         session.receive(token.position, { tokenId: token.tokenId, logits: readLogits(token.logits), receivedMs });
+        if (session.generatedTokens > generatedTokens) this.#recorder?.receiveToken(session);
       } catch (error) {
         session.fail(NoodleError.from(error));
       }
@@ -147,6 +145,16 @@ export class SessionRunner {
       session.addTiming(stage, rows, { computeMs: Number(computeNs) / 1e6, queueMs: Number(queueNs) / 1e6, hopMs });
     }
   }
+}
+
+function describeStep(session: Session, { position, rows }: Step): StepFacts {
+  return {
+    requestIds: session.requestIds,
+    phase: position < session.promptTokens ? "prefill" : "decode",
+    rows,
+    contextTokens: position + rows,
+    asked: session.request.observe ?? null,
+  };
 }
 
 /** A copy: the bytes belong to the message. */

@@ -4,11 +4,14 @@ import {
   CoordinatorService,
   type GenerateEventSchema,
   type GenerateRequest as GenerateRequestMessage,
+  readSessionId,
+  type SessionId,
   TransferService,
   writeSessionId,
 } from "../../protocol/index.ts";
 import { readSampling } from "./convert.ts";
 import type { GenerateEvent } from "./generation.ts";
+import { readHookLevel } from "../../observe/index.ts";
 import type { GenerateRequest } from "./session.ts";
 import type { StatusDocument } from "./status.ts";
 import type { TransferHandler } from "./transfer.ts";
@@ -19,7 +22,12 @@ export interface CoordinatorCalls {
   readonly epoch: number;
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
   status(): StatusDocument;
+  /** @throws USAGE where no traces are kept, SESSION_NOT_FOUND */
+  readTrace(sessionId: SessionId): object;
 }
+
+/** Piece of a trace in one message. */
+const TRACE_CHUNK_BYTES = 1024 * 1024;
 
 export function bindCoordinator(coordinator: CoordinatorCalls, links: WorkerLinks): ServiceBinding {
   return bindService(CoordinatorService, {
@@ -31,7 +39,14 @@ export function bindCoordinator(coordinator: CoordinatorCalls, links: WorkerLink
     ping: ({ payload }) => {
       const startNs = process.hrtime.bigint();
       const epoch = BigInt(coordinator.epoch);
-      return { payload, nodeId: "coordinator", epoch, insideNs: process.hrtime.bigint() - startNs };
+      const monoNs = process.hrtime.bigint();
+      return { payload, nodeId: "coordinator", epoch, insideNs: monoNs - startNs, monoNs };
+    },
+    readTrace: async function* ({ sessionId }) {
+      const json = Buffer.from(JSON.stringify(coordinator.readTrace(readSessionId(sessionId))));
+      for (let at = 0; at < json.length; at += TRACE_CHUNK_BYTES) {
+        yield { data: json.subarray(at, at + TRACE_CHUNK_BYTES) };
+      }
     },
   });
 }
@@ -51,6 +66,7 @@ function readGenerateRequest(from: GenerateRequestMessage): GenerateRequest {
     wantLogits: from.wantLogits,
     wantKvHashes: from.wantKvHashes,
     ...(from.prefillRows === 0 ? {} : { prefillRows: from.prefillRows }),
+    ...(from.observe === "" ? {} : { observe: readHookLevel(from.observe, "observe") }),
   };
 }
 

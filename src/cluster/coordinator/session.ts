@@ -1,5 +1,6 @@
 import { NoodleError } from "../../common/index.ts";
 import type { SamplingParams } from "../../engine/index.ts";
+import type { HookLevel } from "../../observe/index.ts";
 import type { SessionId } from "../../protocol/index.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { Step, WaitingSession } from "./schedule.ts";
@@ -21,6 +22,8 @@ export interface GenerateRequest {
   readonly wantKvHashes?: boolean;
   /** Rows of a prefill step. @default the coordinator's */
   readonly prefillRows?: number;
+  /** Looks this closely into every step of it. @default as the coordinator samples */
+  readonly observe?: HookLevel;
 }
 
 export interface SampledStep {
@@ -65,6 +68,8 @@ export class Session {
   /** Prompt, then every sampled token. */
   readonly tokens: number[];
   readonly promptTokens: number;
+  /** Its id alone, for the records of its steps. */
+  readonly requestIds: readonly string[];
   /** Tokens for the reader. */
   readonly sampled = new EventQueue<SampledStep>();
   /** Rows of each step in order. */
@@ -90,6 +95,7 @@ export class Session {
     this.request = request;
     this.tokens = [...promptTokenIds];
     this.promptTokens = promptTokenIds.length;
+    this.requestIds = [where.id];
     this.#limits = limits;
     this.#decodeSamples = Array.from({ length: where.stages }, createStageSamples);
     this.#prefillSamples = Array.from({ length: where.stages }, createStageSamples);

@@ -6,6 +6,7 @@ import {
   type CreateSessionRequestSchema,
   type ForwardReply,
   type ForwardRequestSchema,
+  type PingResponse,
   type ReadKvRequestSchema,
   StageService,
 } from "../../protocol/index.ts";
@@ -54,6 +55,10 @@ export class StageClient {
     options: UnaryOptions,
   ): Promise<void> {
     await this.#named(() => this.#control.rpc.closeSession(request, options));
+  }
+
+  ping(options: UnaryOptions): Promise<PingResponse> {
+    return this.#named(() => this.#control.rpc.ping({}, options));
   }
 
   /** Hashes of the stage's blocks; empty for a stage without blocks. */

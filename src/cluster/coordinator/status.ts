@@ -1,4 +1,5 @@
 import { type ClusterState, type Fault, formatUnits, judgeHealth, type NodeState } from "../state/index.ts";
+import type { ClockOffset } from "./clock-estimate.ts";
 import type { Session } from "./session.ts";
 
 /** `noodle.status.v1`. Names as in the JSON, units in the names. */
@@ -19,6 +20,23 @@ export interface StatusDocument {
     readonly parallel: number;
     /** Threads of every stage; 0 = each worker's choice, which its capabilities tell. */
     readonly threads: number;
+    readonly observing: {
+      /** Whether anybody is told of steps and requests. */
+      readonly observed: boolean;
+      /** Whether the workers' engines can look into their steps. */
+      readonly hooks: boolean;
+      /** Every so many steps are looked into; 0 = none. */
+      readonly sample_every: number;
+      readonly sample_level: string;
+      /** Insides of steps that came from the workers, since the start. */
+      readonly observations: number;
+      /** Those that fitted no step, or made no sense. */
+      readonly observations_refused: number;
+      /** Those that the workers threw away rather than delay a step. */
+      readonly observations_dropped: number;
+      /** Calls of observers that threw. */
+      readonly observer_failures: number;
+    };
   };
   readonly health: {
     readonly status: "ready" | "waiting" | "failed";
@@ -28,6 +46,8 @@ export interface StatusDocument {
   readonly nodes: readonly StatusNode[];
   readonly stages: readonly StatusStage[];
   readonly sessions: readonly StatusSession[];
+  /** What the coordinator's observer makes of its records; absent where there is none. */
+  readonly live?: object;
 }
 
 export interface StatusError {
@@ -47,6 +67,12 @@ export interface StatusNode {
   readonly weights_bytes: number;
   readonly weights_bytes_received: number;
   readonly rss_bytes: number;
+  /** Round trip to it without the time inside it; null while unknown, as the two below. */
+  readonly rtt_ms: number | null;
+  /** Its monotonic clock minus the coordinator's. */
+  readonly clock_offset_ms: number | null;
+  /** How far that may be off. */
+  readonly clock_uncertainty_ms: number | null;
   readonly error: StatusError | null;
   readonly capabilities: Readonly<Record<string, unknown>>;
 }
@@ -77,16 +103,21 @@ export interface StatusSession {
 export interface StatusFacts extends Omit<StatusDocument["coordinator"], "epoch"> {
   /** False while the streams of the current plan are not open. */
   readonly pipelineOpen: boolean;
+  /** What is known of the way to a node and of its clock. */
+  readonly findLink: (nodeId: string) => ClockOffset | null;
+  readonly live: object | null;
 }
 
 /** The cluster as a document. Pure. */
 export function describeStatus(state: ClusterState, sessions: Iterable<Session>, facts: StatusFacts): StatusDocument {
-  const { pipelineOpen, ...coordinator } = facts;
+  const { pipelineOpen, findLink, live, ...coordinator } = facts;
   return {
     schema: "noodle.status.v1",
     coordinator: { ...coordinator, epoch: state.plan?.epoch ?? null },
     health: describeHealth(state, pipelineOpen),
-    nodes: [...state.nodes.values()].sort((a, b) => a.joinOrder - b.joinOrder).map((node) => describeNode(state, node)),
+    nodes: [...state.nodes.values()]
+      .sort((a, b) => a.joinOrder - b.joinOrder)
+      .map((node) => describeNode(state, node, findLink(node.id))),
     stages: (state.plan?.stages ?? []).map(({ units, nodeId }, index) => {
       const node = nodeId === null ? undefined : state.nodes.get(nodeId);
       const stage = node?.stage ?? null;
@@ -111,6 +142,7 @@ export function describeStatus(state: ClusterState, sessions: Iterable<Session>,
       prompt_tokens: session.promptTokens,
       generated_tokens: session.generatedTokens,
     })),
+    ...(live === null ? {} : { live }),
   };
 }
 
@@ -127,7 +159,7 @@ function describeFault(fault: Fault | null): StatusError | null {
   return fault === null ? null : { code: fault.code, message: fault.message, node: fault.nodeId };
 }
 
-function describeNode(state: ClusterState, node: NodeState): StatusNode {
+function describeNode(state: ClusterState, node: NodeState, link: ClockOffset | null): StatusNode {
   const held = state.plan?.stages.find((stage) => stage.nodeId === node.id);
   const { capabilities } = node;
   return {
@@ -140,6 +172,9 @@ function describeNode(state: ClusterState, node: NodeState): StatusNode {
     weights_bytes: held === undefined ? 0 : (node.stage?.weightsBytes ?? 0),
     weights_bytes_received: node.stage?.weightsBytesReceived ?? 0,
     rss_bytes: node.rssBytes,
+    rtt_ms: link === null ? null : link.rttNs / 1e6,
+    clock_offset_ms: link === null ? null : link.offsetNs / 1e6,
+    clock_uncertainty_ms: link === null ? null : link.uncertaintyNs / 1e6,
     error: describeFault(node.fault),
     capabilities: {
       protocol_version: capabilities.protocolVersion,

@@ -1,7 +1,13 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { must, NoodleError } from "../../common/index.ts";
 import type { BidiStream } from "../../net/index.ts";
-import { type CoordinatorMessageSchema, type Register, toErrorInfo, type WorkerMessage } from "../../protocol/index.ts";
+import {
+  type CoordinatorMessageSchema,
+  type Observation,
+  type Register,
+  toErrorInfo,
+  type WorkerMessage,
+} from "../../protocol/index.ts";
 import { type ClusterEvent, type Fault, judgeRegistration } from "../state/index.ts";
 import type { Clock } from "./clock.ts";
 import type { Control } from "./control.ts";
@@ -21,6 +27,9 @@ interface WorkerLinksOptions {
   readonly clock: Clock;
   readonly coordinatorEpoch: number;
   readonly leaseMs: number;
+  readonly onObservation: (nodeId: string, observation: Observation) => void;
+  /** Observations that the worker has dropped since its start. */
+  readonly onDropped: (nodeId: string, count: number) => void;
 }
 
 /** The control streams of the workers: turns their messages into events, and carries what they are told. */
@@ -125,7 +134,8 @@ export class WorkerLinks {
     let event: ClusterEvent;
     switch (message.case) {
       case "heartbeat": {
-        const { rssBytes, sessions, seq } = message.value;
+        const { rssBytes, sessions, seq, observationsDropped } = message.value;
+        this.#options.onDropped(nodeId, toNumber(observationsDropped, "observations_dropped"));
         this.tell(nodeId, { case: "heartbeatAck", value: { seq } });
         event = { type: "heartbeat", ...from, rssBytes: toNumber(rssBytes, "rss_bytes"), sessions, nowMs };
         break;
@@ -136,6 +146,9 @@ export class WorkerLinks {
       case "leaving":
         event = { type: "leaving", ...from };
         break;
+      case "observation":
+        this.#options.onObservation(nodeId, message.value);
+        return;
       default:
         return;
     }

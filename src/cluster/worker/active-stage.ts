@@ -6,15 +6,18 @@ import {
   type Frame,
   type FrameExpectation,
   type FrameTrace,
+  type Observation,
   type StepResult,
 } from "../../protocol/index.ts";
 import type { HostAssignment } from "./host-messages.ts";
 import { Lane } from "./lane.ts";
+import { makeObservation } from "./observation.ts";
 import { completeTrace, makeStepError, makeStepResult } from "./replies.ts";
 import type { ReplySink } from "./reply-sink.ts";
 import { SessionTable } from "./sessions.ts";
 import type { AsyncEngine } from "./stage-thread.ts";
 import { type StepOutcome, StepRunner } from "./step-runner.ts";
+import type { StepCounter } from "./step-totals.ts";
 
 /** The hop to the next stage. */
 export interface ForwardHop {
@@ -23,12 +26,12 @@ export interface ForwardHop {
   /** What encoding the last frame took. */
   readonly encodeNs: number;
   /**
-   * Resolves when the frame is written; waits for the peer's credit first.
+   * Resolves with the frame's bytes when it is written; waits for the peer's credit first.
    *
    * @throws PEER_UNREACHABLE, PEER_DEAD, PEER_STALLED when it cannot be written; afterwards the hop's `onStepError`
    * tells of failures
    */
-  send(frame: Frame): Promise<void>;
+  send(frame: Frame): Promise<number>;
   close(): void;
 }
 
@@ -38,6 +41,8 @@ export interface ActiveStageOptions {
   readonly engine: AsyncEngine;
   readonly nodeId: string;
   readonly nowMs: () => number;
+  readonly onObservation: (observation: Observation) => void;
+  readonly counter: StepCounter;
   /** Absent at the last stage. */
   readonly openHop?: (onStepError: (stepId: number, error: NoodleError) => void) => ForwardHop;
 }
@@ -54,6 +59,7 @@ export class ActiveStage {
   readonly streams = new Set<ReplySink>();
   /** Streams that want the sampled tokens; at the last stage only. */
   readonly resultSinks = new Set<ReplySink>();
+  readonly counter: StepCounter;
   readonly #nodeId: string;
   readonly #engine: AsyncEngine;
   readonly #runner: StepRunner;
@@ -61,14 +67,18 @@ export class ActiveStage {
   readonly #lane = new Lane();
   readonly #origins = new Map<number, ReplySink>();
   readonly #expected: FrameExpectation;
+  readonly #onObservation: (observation: Observation) => void;
 
   constructor(options: ActiveStageOptions) {
     const { assignment, info, engine, nowMs, nodeId } = options;
     this.#nodeId = nodeId;
     this.assignment = assignment;
+    this.counter = options.counter;
     this.info = info;
     this.#engine = engine;
-    this.#runner = new StepRunner(engine, this.sessions, info, assignment.epoch, nowMs);
+    this.#onObservation = options.onObservation;
+    const { epoch, hooks } = assignment;
+    this.#runner = new StepRunner({ engine, sessions: this.sessions, info, epoch, hooks, nowMs });
     this.#hop = options.openHop?.((stepId, error) => this.#reportUpstream(stepId, error));
     const behindBlocks = info.units.first === info.unitCount - 1;
     this.#expected = {
@@ -97,14 +107,14 @@ export class ActiveStage {
    * @param from the stream that brought it; errors from further down go back there
    * @param arrivalNs monotonic time of the frame's arrival
    */
-  async compute(frame: Frame, from: ReplySink, arrivalNs: bigint): Promise<{ outcome: StepOutcome; queueNs: number }> {
+  async compute(frame: Frame, from: ReplySink, arrivalNs: bigint): Promise<{ outcome: StepOutcome; waitedNs: number }> {
     checkFrameShape(frame, this.#expected);
     this.#remember(frame.stepId, from);
     // Copies: the frame's views lie in the transport's buffer, the engine thread takes these with it.
     const step = { ...frame, tokens: frame.tokens.slice(), hidden: frame.hidden?.slice() ?? null };
     return await this.#lane.run(async () => {
-      const queueNs = Number(process.hrtime.bigint() - arrivalNs);
-      return { outcome: await this.#runner.run(step), queueNs };
+      const waitedNs = Number(process.hrtime.bigint() - arrivalNs);
+      return { outcome: await this.#runner.run(step), waitedNs };
     });
   }
 
@@ -115,8 +125,15 @@ export class ActiveStage {
     if (this.#hop === undefined) return await this.#deliverResult(makeStepResult(frame, outcome, traces));
     const hidden = must(outcome.hidden, "hidden state");
     const hop = this.#hop;
-    const next = { stage: stage + 1, queueNs: 0, computeNs: 0, serializeNs: 0, hopNs: hop.hopNs };
-    await hop.send({ ...frame, traces: [...traces, next], width: this.info.nEmbd, hidden });
+    const next = { stage: stage + 1, queueNs: 0, computeNs: 0, serializeNs: 0, hopNs: hop.hopNs, bytesIn: 0 };
+    this.counter.addSent(await hop.send({ ...frame, traces: [...traces, next], width: this.info.nEmbd, hidden }));
+  }
+
+  /** Tells what was seen inside a step that has been delivered, when there is time for it. */
+  observe(frame: Frame, outcome: StepOutcome, times: { readonly arrivalNs: bigint; readonly sentNs: bigint }): void {
+    const { observed } = outcome;
+    if (observed === null) return;
+    setImmediate(() => this.#onObservation(makeObservation(frame, this.assignment.stage, observed, times)));
   }
 
   /** What encoding the last frame took: it stands for the frame that cannot carry its own. */

@@ -38,6 +38,9 @@ export interface CoordinatorLinkOptions {
 const REJOIN = { firstMs: 100, capMs: 2000 };
 const LEAVE_MS = 500;
 
+/** What may wait on the control stream before observations are dropped: heartbeats must not queue behind them. */
+const MAX_PENDING_BYTES = 256 * 1024;
+
 /** The worker's control stream: registers, beats, reports, and comes back when it breaks. */
 export class CoordinatorLink {
   readonly #options: CoordinatorLinkOptions;
@@ -55,9 +58,30 @@ export class CoordinatorLink {
     this.#finished = this.#keepJoined();
   }
 
+  get registered(): boolean {
+    return this.#registered;
+  }
+
   report(report: StageReportInit): void {
     this.#lastReport = report;
     if (this.#registered) this.#send({ case: "stage", value: report });
+  }
+
+  /**
+   * Sends an encoded `WorkerMessage` that may get lost.
+   *
+   * @returns false when nobody is registered or the stream is behind: the message is gone
+   */
+  passOn(message: Uint8Array): boolean {
+    const stream = this.#stream;
+    if (stream === undefined || !this.#registered || stream.pendingBytes > MAX_PENDING_BYTES) return false;
+    try {
+      stream.sendEncoded(message);
+      return true;
+    } catch (error) {
+      if (!(error instanceof NoodleError)) throw error;
+      return false;
+    }
   }
 
   /** There is no stage any more whose state could be said again. */

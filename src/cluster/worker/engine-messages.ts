@@ -1,5 +1,6 @@
 import type { NoodleError } from "../../common/index.ts";
-import type { SamplingParams, StageConfig, StageInput } from "../../engine/index.ts";
+import type { SamplingParams, StageConfig, StageInput, StageOutput } from "../../engine/index.ts";
+import type { HookLevel } from "../../observe/index.ts";
 
 /** Which implementation of `Stage` a thread runs. `fake` needs no library: its stage file is JSON. */
 export type EngineKind = "llama" | "fake";
@@ -20,6 +21,14 @@ export interface ForwardRequest {
   readonly wantLogits: boolean;
   /** Positions to drop first, by slot. */
   readonly truncations: readonly { readonly slot: number; readonly position: number }[];
+  /** How closely the engine looks at this step; null = not at all. */
+  readonly observe: HookLevel | null;
+}
+
+/** What the engine gave, and when, on this process's monotonic clock (`process.hrtime`). */
+export interface ForwardOutput extends StageOutput {
+  readonly startNs: number;
+  readonly endNs: number;
 }
 
 /** What the engine thread is asked; answers come in the order of the questions. */

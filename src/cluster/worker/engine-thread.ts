@@ -5,7 +5,14 @@
 import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { collectGarbage, NoodleError } from "../../common/index.ts";
 import type { LoadedEngine, Stage, StageConfig } from "../../engine/index.ts";
-import type { EngineCall, EngineChoice, EngineKind, EngineReply, EngineRequest } from "./engine-messages.ts";
+import type {
+  EngineCall,
+  EngineChoice,
+  EngineKind,
+  EngineReply,
+  EngineRequest,
+  ForwardOutput,
+} from "./engine-messages.ts";
 
 interface Answer {
   readonly value: unknown;
@@ -72,11 +79,14 @@ async function answer(call: EngineCall): Promise<Answer> {
     case "closeSlot":
       return { value: loaded().closeSlot(call.slot) };
     case "forward": {
-      const { input, truncations, wantLogits } = call;
+      const { input, truncations, wantLogits, observe } = call;
       for (const { slot, position } of truncations) loaded().truncate(slot, position);
-      const output = loaded().forward(input, { wantLogits });
+      const startNs = Number(process.hrtime.bigint());
+      const output = loaded().forward(input, observe === null ? { wantLogits } : { wantLogits, observe });
+      const endNs = Number(process.hrtime.bigint());
       const hidden = output.hidden === null ? null : detachable(output.hidden);
-      return { value: { ...output, hidden }, moved: hidden === null ? [] : [hidden.buffer] };
+      const value: ForwardOutput = { ...output, hidden, startNs, endNs };
+      return { value, moved: hidden === null ? [] : [hidden.buffer] };
     }
     case "readKv":
       return { value: loaded().readKv(call.slot) };

@@ -8,6 +8,7 @@ import { createServer, type NoodleServer } from "../../net/index.ts";
 import { CapabilitiesSchema } from "../../protocol/index.ts";
 import type { HostCommand, HostEvent, HostStart } from "./host-messages.ts";
 import { Lane } from "./lane.ts";
+import { ObservationSender } from "./observation-sender.ts";
 import { StageHost } from "./stage-host.ts";
 import { bindStageService, connectHop } from "./stage-service.ts";
 import { StageThread } from "./stage-thread.ts";
@@ -18,6 +19,9 @@ const GRACE_MS = 300;
 let host: StageHost | undefined;
 let server: NoodleServer | undefined;
 const commands = new Lane();
+const observations = new ObservationSender((message, onSent) => {
+  if (process.connected) process.send?.({ type: "observation", message } satisfies HostEvent, undefined, {}, onSent);
+});
 
 // A parent that is gone cannot restart or stop this process. An exit would wait for the engine thread, which may be
 // deep in a computation.
@@ -72,6 +76,7 @@ async function start(command: HostStart): Promise<void> {
       connectHop,
       nowMs: () => performance.now(),
       random: Math.random,
+      onObservation: (observation) => observations.push(observation),
     });
     const services = [bindStageService(host)];
     const { listenHost, listenPort, nodeId } = command;
@@ -84,7 +89,9 @@ async function start(command: HostStart): Promise<void> {
       running.expireSessions().catch((error: unknown) => {
         throw error;
       });
-      tell({ type: "stats", epoch: running.epoch, sessions: running.sessions, rssBytes: process.memoryUsage.rss() });
+      const { epoch, sessions, totals } = running;
+      const rssBytes = process.memoryUsage.rss();
+      tell({ type: "stats", epoch, sessions, rssBytes, observationsDropped: observations.dropped, totals });
     }, STATS_MS).unref();
     tell({ type: "listening", port, pid, engine: identity });
   } catch (error) {

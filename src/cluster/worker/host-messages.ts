@@ -1,5 +1,6 @@
 import type { LoadedEngine, StageInfo } from "../../engine/index.ts";
 import type { EngineChoice, ErrorJson } from "./engine-messages.ts";
+import type { WorkerTotals } from "../../observe/index.ts";
 
 /** What a stage host is told to hold; everything but the file's path comes from the plan. */
 export interface HostAssignment {
@@ -14,6 +15,8 @@ export interface HostAssignment {
   /** host:port of the next stage's StageService; empty for the last stage. */
   readonly nextAddress: string;
   readonly nextNodeId: string;
+  /** The engine must be able to look into its steps. */
+  readonly hooks: boolean;
 }
 
 export interface HostStart {
@@ -47,4 +50,13 @@ export type HostEvent =
   | { readonly type: "startFailed"; readonly error: ErrorJson }
   | ({ readonly type: "loaded" } & LoadedStage)
   | { readonly type: "loadFailed"; readonly epoch: number; readonly error: ErrorJson }
-  | { readonly type: "stats"; readonly epoch: number; readonly sessions: number; readonly rssBytes: number };
+  | {
+      readonly type: "stats";
+      readonly epoch: number;
+      readonly sessions: number;
+      readonly rssBytes: number;
+      readonly observationsDropped: number;
+      readonly totals: WorkerTotals;
+    }
+  /** A `WorkerMessage` with an observation in protobuf, to be passed on as it is. */
+  | { readonly type: "observation"; readonly message: Uint8Array };

@@ -21,15 +21,19 @@ interface Waiting<T> {
 export class HostProcess {
   /** Settles when the process has ended: with its cause, or with nothing after `close`. */
   readonly exited: Promise<NoodleError | undefined>;
-  stats: HostStats = { epoch: 0, sessions: 0, rssBytes: 0 };
+  /** Its last words about itself; null before the first. */
+  stats: HostStats | null = null;
   readonly #child: ChildProcess;
   readonly #stderr = new LineRing(STDERR_LINES);
+  readonly #onObservation: (message: Uint8Array) => void;
   #starting: Waiting<HostListening> | undefined;
   #loading: (Waiting<LoadedStage> & { readonly epoch: number }) | undefined;
   #failure: NoodleError | undefined;
   #closing = false;
 
-  constructor() {
+  /** @param onObservation takes an encoded `WorkerMessage` that is meant for the coordinator */
+  constructor(onObservation: (message: Uint8Array) => void) {
+    this.#onObservation = onObservation;
     this.#child = fork(resolveEntry(import.meta.url, "./host-main"), {
       // Neither the parent's environment nor its node options: no secrets, no loaders.
       env: {},
@@ -105,6 +109,9 @@ export class HostProcess {
         return;
       case "stats":
         this.stats = event;
+        return;
+      case "observation":
+        this.#onObservation(event.message);
         return;
     }
   }

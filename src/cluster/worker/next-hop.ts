@@ -77,7 +77,7 @@ export class NextHop implements ForwardHop {
     void this.#keepConnected();
   }
 
-  async send(frame: Frame): Promise<void> {
+  async send(frame: Frame): Promise<number> {
     const link = this.#link ?? (await this.#waitForLink());
     const failure = await Promise.race([link.credits.acquire(), link.ended]);
     if (failure !== undefined) throw failure;
@@ -88,13 +88,15 @@ export class NextHop implements ForwardHop {
     const sentNs = process.hrtime.bigint();
     this.encodeNs = Number(sentNs - startNs);
     link.inFlight.set(frame.stepId, sentNs);
+    const bytes = messages.reduce((sum, message) => sum + message.length, 0);
     try {
       for (const message of messages) {
         if (!stream.sendEncoded(message)) await stream.drained();
       }
+      return bytes;
     } catch (error) {
       // When the link's end has reported the step already, this one must not.
-      if (!link.inFlight.delete(frame.stepId)) return;
+      if (!link.inFlight.delete(frame.stepId)) return bytes;
       throw this.#name(NoodleError.from(error));
     }
   }

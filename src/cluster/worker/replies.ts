@@ -38,8 +38,9 @@ export function makeStepResult(frame: Frame, outcome: StepOutcome, traces: reado
           logits === null ? new Uint8Array(0) : new Uint8Array(logits.buffer, logits.byteOffset, logits.byteLength),
       };
     }),
-    timings: traces.map(({ stage, queueNs, computeNs, serializeNs, hopNs }) => ({
+    timings: traces.map(({ stage, queueNs, computeNs, serializeNs, hopNs, bytesIn }) => ({
       stage,
+      bytesIn,
       queueNs: BigInt(queueNs),
       computeNs: BigInt(computeNs),
       serializeNs: BigInt(serializeNs),

@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, it } from "vitest";
 import { NoodleError } from "../../common/index.ts";
 import { FakeStage, GREEDY } from "../../engine/index.ts";
-import { StreamRole, writeSessionId } from "../../protocol/index.ts";
+import { type Observation, StreamRole, writeSessionId } from "../../protocol/index.ts";
 import {
   createSession,
   EPOCH,
@@ -109,6 +109,32 @@ describe("StageHost", () => {
       history.push(...tokenIds(split));
     }
     expect(first.engine.forwards).toBe(6);
+  });
+
+  it("computes a step that asks to be observed where the engine has no hooks, and tells nothing", async () => {
+    const seen: Observation[] = [];
+    const stage = await startHost(0, LAYERS + 2, undefined, 0, (observation) => void seen.push(observation));
+    await stage.load({ hooks: false });
+    await createSession(stage.client, 0);
+    const steps = await TestStream.open(stage.client);
+    const results = await TestStream.open(stage.client, StreamRole.RESULTS);
+    const asking = { ...makeFrame(1, [makeRun(0, 0, 2)], [7, 8]), observe: "role" as const };
+    steps.send(asking);
+    const blind = tokenIds(await results.next("result"));
+    expect(seen).toEqual([]);
+    await stage.load({ hooks: true, epoch: EPOCH });
+    await createSession(stage.client, 0);
+    const again = await TestStream.open(stage.client);
+    const more = await TestStream.open(stage.client, StreamRole.RESULTS);
+    again.send(asking);
+    expect(tokenIds(await more.next("result"))).toEqual(blind);
+    await again.next("ack");
+    // A repeated step is answered from the kept reply: there is nothing to see.
+    again.send({ ...asking, stepId: 2 });
+    await more.next("result");
+    await again.next("ack");
+    await until(() => seen.length > 0);
+    expect(seen.map(({ stepId, level, stage: index }) => [stepId, level, index])).toEqual([[1n, 2, 0]]);
   });
 
   it("answers a repeated step from the kept reply, on every stage", async () => {

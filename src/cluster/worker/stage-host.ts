@@ -10,6 +10,7 @@ import {
   type ForwardReplySchema,
   type ForwardRequest,
   type KvChunkSchema,
+  type Observation,
   OpenedSchema,
   type OpenStream,
   type PingRequest,
@@ -27,6 +28,8 @@ import { type HopConnection, type HopLimits, NextHop } from "./next-hop.ts";
 import type { ReplySink } from "./reply-sink.ts";
 import type { AsyncEngine } from "./stage-thread.ts";
 import { STREAM_CREDITS, StepStream } from "./step-stream.ts";
+import type { WorkerTotals } from "../../observe/index.ts";
+import { StepCounter } from "./step-totals.ts";
 
 export interface StageHostOptions {
   readonly nodeId: string;
@@ -36,6 +39,8 @@ export interface StageHostOptions {
   readonly nowMs: () => number;
   readonly random: () => number;
   readonly hopLimits?: HopLimits;
+  /** Takes what was seen inside an observed step, behind its delivery. @default nobody */
+  readonly onObservation?: (observation: Observation) => void;
 }
 
 export type ReplyStream = BidiStream<Init<typeof ForwardReplySchema>, ForwardRequest>;
@@ -43,6 +48,7 @@ export type ReplyStream = BidiStream<Init<typeof ForwardReplySchema>, ForwardReq
 /** One stage and its StageService, apart from how the service is bound to a port. */
 export class StageHost {
   readonly #options: StageHostOptions;
+  readonly #counter = new StepCounter();
   #active: ActiveStage | undefined;
   #loaded: LoadedStage | undefined;
   #loadedKey = "";
@@ -57,6 +63,11 @@ export class StageHost {
     return this.#active?.epoch ?? 0;
   }
 
+  /** What it has done since its start. */
+  get totals(): WorkerTotals {
+    return this.#counter.totals;
+  }
+
   get sessions(): number {
     return this.#active?.sessions.size ?? 0;
   }
@@ -69,8 +80,8 @@ export class StageHost {
   async load(assignment: HostAssignment): Promise<LoadedStage> {
     await this.retire(this.epoch);
     const { engine } = this.#options;
-    const { stageFile, contextTokens, parallel, threads, maxRows } = assignment;
-    const config = { stageFile, contextTokens, parallel, threads, maxRows };
+    const { stageFile, contextTokens, parallel, threads, maxRows, hooks } = assignment;
+    const config = { stageFile, contextTokens, parallel, threads, maxRows, hookable: hooks };
     const key = JSON.stringify(config);
     if (this.#loaded === undefined || this.#loadedKey !== key) {
       this.#loaded = undefined;
@@ -149,7 +160,9 @@ export class StageHost {
     const startNs = process.hrtime.bigint();
     const { payload } = request;
     const { nodeId } = this.#options;
-    return { payload, nodeId, epoch: BigInt(this.epoch), insideNs: process.hrtime.bigint() - startNs };
+    const epoch = BigInt(this.epoch);
+    const monoNs = process.hrtime.bigint();
+    return { payload, nodeId, epoch, insideNs: monoNs - startNs, monoNs };
   }
 
   reportCapabilities(): Init<typeof ReportCapabilitiesResponseSchema> {
@@ -225,7 +238,7 @@ export class StageHost {
   }
 
   #activate(assignment: HostAssignment, info: StageInfo): ActiveStage {
-    const { engine, nowMs, nodeId, random, connectHop, hopLimits } = this.#options;
+    const { engine, nowMs, nodeId, random, connectHop, hopLimits, onObservation = () => undefined } = this.#options;
     const openHop = (onStepError: (stepId: number, error: NoodleError) => void): ForwardHop =>
       new NextHop({
         connect: (signal) => connectHop(assignment.nextAddress, signal),
@@ -236,7 +249,8 @@ export class StageHost {
         random,
         ...hopLimits,
       });
-    return new ActiveStage({ assignment, info, engine, nodeId, nowMs, ...(info.hasHead ? {} : { openHop }) });
+    const stage = { assignment, info, engine, nodeId, nowMs, onObservation, counter: this.#counter };
+    return new ActiveStage(info.hasHead ? stage : { ...stage, openHop });
   }
 
   async #selfTest(): Promise<string> {

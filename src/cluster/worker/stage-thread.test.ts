@@ -36,7 +36,7 @@ describe("StageThread", () => {
       hidden: Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8),
     };
     const expected = stage.forward(input, { wantLogits: true });
-    const output = await thread.forward({ input, truncations: [], wantLogits: true });
+    const output = await thread.forward({ input, truncations: [], wantLogits: true, observe: null });
     expect(output.sampled).toEqual(expected.sampled);
     expect(await thread.readKv(1)).toEqual(stage.readKv(1));
   });
@@ -54,6 +54,7 @@ describe("StageThread", () => {
         },
         truncations,
         wantLogits: false,
+        observe: null,
       });
     await forward(0);
     const straight = await forward(1);

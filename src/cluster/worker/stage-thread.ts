@@ -1,7 +1,14 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { must, NoodleError, resolveEntry } from "../../common/index.ts";
-import type { LoadedEngine, KvLayer, SamplingParams, StageConfig, StageInfo, StageOutput } from "../../engine/index.ts";
-import type { EngineCall, EngineChoice, EngineReply, EngineRequest, ForwardRequest } from "./engine-messages.ts";
+import type { LoadedEngine, KvLayer, SamplingParams, StageConfig, StageInfo } from "../../engine/index.ts";
+import type {
+  EngineCall,
+  EngineChoice,
+  EngineReply,
+  EngineRequest,
+  ForwardOutput,
+  ForwardRequest,
+} from "./engine-messages.ts";
 
 /** An engine behind a queue: calls are answered in order, none blocks the caller's thread. */
 export interface AsyncEngine {
@@ -14,7 +21,7 @@ export interface AsyncEngine {
   openSlot(slot: number, sampling: SamplingParams): Promise<void>;
   closeSlot(slot: number): Promise<void>;
   /** `input.hidden`'s buffer is moved: the caller may not read it afterwards. */
-  forward(request: ForwardRequest): Promise<StageOutput>;
+  forward(request: ForwardRequest): Promise<ForwardOutput>;
   readKv(slot: number): Promise<readonly KvLayer[]>;
   canary(): Promise<string>;
   close(): Promise<void>;
@@ -74,10 +81,10 @@ export class StageThread implements AsyncEngine {
     await this.#ask({ type: "closeSlot", slot });
   }
 
-  async forward(request: ForwardRequest): Promise<StageOutput> {
+  async forward(request: ForwardRequest): Promise<ForwardOutput> {
     const { hidden } = request.input;
     const moved = hidden !== null && hidden.buffer instanceof ArrayBuffer ? [hidden.buffer] : [];
-    return (await this.#ask({ type: "forward", ...request }, moved)) as StageOutput;
+    return (await this.#ask({ type: "forward", ...request }, moved)) as ForwardOutput;
   }
 
   async readKv(slot: number): Promise<readonly KvLayer[]> {

@@ -1,12 +1,20 @@
 import { must, NoodleError } from "../../common/index.ts";
 import type { RowRun, SampledToken, StageInfo, StageInput } from "../../engine/index.ts";
+import type { StepObservation } from "../../observe/index.ts";
 import { countOutputRows, type Frame, type FrameRun } from "../../protocol/index.ts";
 import type { Session, SessionTable } from "./sessions.ts";
 import type { AsyncEngine } from "./stage-thread.ts";
 import { decideStep, type StepDecision } from "./step-rules.ts";
 
 /** A frame whose shape was checked against the plan. `hidden`'s buffer is given away. */
-export type IncomingStep = Pick<Frame, "epoch" | "runs" | "tokens" | "hidden">;
+export type IncomingStep = Pick<Frame, "epoch" | "observe" | "runs" | "tokens" | "hidden">;
+
+/** An engine call from outside, on this process's monotonic clock, and from inside where that was asked for. */
+export interface ObservedCall {
+  readonly startNs: number;
+  readonly endNs: number;
+  readonly observation: StepObservation;
+}
 
 export interface StepOutcome {
   /** f32[hiddenRows, nEmbd] in the order of the runs; null at the last stage. */
@@ -15,6 +23,8 @@ export interface StepOutcome {
   readonly sampled: readonly SampledToken[];
   /** 0 when every run was answered from its kept reply. */
   readonly computeNs: number;
+  /** Null unless the step asked for it and the engine computed something. */
+  readonly observed: ObservedCall | null;
 }
 
 type Accepted = Exclude<StepDecision, { type: "refuse" }>;
@@ -28,6 +38,16 @@ interface Planned {
   readonly hiddenRows: number;
 }
 
+export interface StepRunnerOptions {
+  readonly engine: AsyncEngine;
+  readonly sessions: SessionTable;
+  readonly info: StageInfo;
+  readonly epoch: number;
+  /** False when the engine was loaded without hooks: steps that ask to be observed are computed and not observed. */
+  readonly hooks: boolean;
+  readonly nowMs: () => number;
+}
+
 /**
  * Runs steps on the engine under the step rules: at most one engine call for a step, and none for runs whose reply
  * is kept. A step is refused as a whole, before anything changed.
@@ -37,14 +57,16 @@ export class StepRunner {
   readonly #sessions: SessionTable;
   readonly #info: StageInfo;
   readonly #epoch: number;
+  readonly #hooks: boolean;
   readonly #nowMs: () => number;
 
-  constructor(engine: AsyncEngine, sessions: SessionTable, info: StageInfo, epoch: number, nowMs: () => number) {
-    this.#engine = engine;
-    this.#sessions = sessions;
-    this.#info = info;
-    this.#epoch = epoch;
-    this.#nowMs = nowMs;
+  constructor(options: StepRunnerOptions) {
+    this.#engine = options.engine;
+    this.#sessions = options.sessions;
+    this.#info = options.info;
+    this.#epoch = options.epoch;
+    this.#hooks = options.hooks;
+    this.#nowMs = options.nowMs;
   }
 
   /**
@@ -54,7 +76,7 @@ export class StepRunner {
   async run(step: IncomingStep): Promise<StepOutcome> {
     const planned = this.#plan(step);
     const computing = planned.filter(({ decision }) => decision.type === "compute");
-    if (computing.length === 0) return this.#merge(planned, 0);
+    if (computing.length === 0) return this.#merge(planned, 0, null);
     const truncations = computing.flatMap(({ session, decision }) =>
       decision.type === "compute" && decision.truncateTo !== undefined
         ? [{ slot: session.slot, position: decision.truncateTo }]
@@ -63,9 +85,11 @@ export class StepRunner {
     const wantLogits = computing.some(({ session, run }) => session.wantLogits && run.output !== "none");
     try {
       const input = this.#input(step, planned, computing);
-      const output = await this.#engine.forward({ input, truncations, wantLogits });
+      const observe = this.#hooks && step.observe !== "off" ? step.observe : null;
+      const output = await this.#engine.forward({ input, truncations, wantLogits, observe });
       this.#keep(computing, output.hidden, output.sampled);
-      return this.#merge(planned, output.computeNs);
+      const { observation, startNs, endNs } = output;
+      return this.#merge(planned, output.computeNs, observation === null ? null : { observation, startNs, endNs });
     } catch (error) {
       for (const { session, decision } of computing) {
         if (decision.type !== "compute" || decision.truncateTo === undefined) continue;
@@ -152,11 +176,11 @@ export class StepRunner {
     }
   }
 
-  #merge(planned: readonly Planned[], computeNs: number): StepOutcome {
+  #merge(planned: readonly Planned[], computeNs: number, observed: ObservedCall | null): StepOutcome {
     const kept = planned.map(({ session }) => must(session.kept, "kept reply"));
     const sampled = kept.flatMap(({ sampled: token }, run) => (token === null ? [] : [{ run, ...token }]));
-    if (this.#info.hasHead) return { hidden: null, sampled, computeNs };
-    return { hidden: concatenate(kept.map(({ hidden }) => must(hidden, "hidden state"))), sampled, computeNs };
+    const hidden = this.#info.hasHead ? null : concatenate(kept.map((reply) => must(reply.hidden, "hidden state")));
+    return { hidden, sampled, computeNs, observed };
   }
 }
 

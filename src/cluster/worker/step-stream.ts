@@ -48,9 +48,14 @@ export class StepStream {
     computed.catch(() => undefined);
     this.#reply(async () => {
       try {
-        const { outcome, queueNs } = await computed;
+        const { outcome, waitedNs } = await computed;
         const serializeNs = decodeNs + this.#active.encodeNs;
-        await this.#active.deliver(frame, outcome, { queueNs, computeNs: outcome.computeNs, serializeNs });
+        const queueNs = Math.max(0, waitedNs - decodeNs);
+        const { computeNs } = outcome;
+        const timing = { queueNs, computeNs, serializeNs, bytesIn: bytes.length };
+        await this.#active.deliver(frame, outcome, timing);
+        this.#active.counter.add(frame, timing);
+        this.#active.observe(frame, outcome, { arrivalNs, sentNs: process.hrtime.bigint() });
       } catch (error) {
         return await this.#refuse(frame.stepId, error);
       }
@@ -69,6 +74,7 @@ export class StepStream {
   }
 
   async #refuse(stepId: number, error: unknown): Promise<void> {
+    this.#active.counter.addFailure();
     await this.#sink.write(makeStepError(stepId, NoodleError.from(error), this.#nodeId));
   }
 }

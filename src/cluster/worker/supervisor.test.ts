@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { afterEach, describe, expect, it } from "vitest";
 import { NoodleError, resolveEntry } from "../../common/index.ts";
 import { createClient } from "../../net/index.ts";
-import { PROTOCOL_VERSION, StageService, StageState } from "../../protocol/index.ts";
+import { PROTOCOL_VERSION, StageService, StageState, StreamRole } from "../../protocol/index.ts";
 import { WorkerSupervisor, type WorkerOptions } from "./supervisor.ts";
 import { createSession, EPOCH, makeFrame, makeRun, TestStream } from "./testing.ts";
 import { FakeStageFiles, makeTemporaryDirectory, ScriptedCoordinator } from "./testing-coordinator.ts";
@@ -56,6 +56,38 @@ async function untilGone(pid: number): Promise<void> {
 }
 
 describe("WorkerSupervisor", () => {
+  it("passes on what its engine saw inside a step that asked for it, and sums up what it has done", async () => {
+    const coordinator = await startCoordinator();
+    const worker = makeWorker(coordinator.address);
+    await worker.start();
+    expect(worker.snapshot()).toMatchObject({ registered: true, stage: null, hostRestarts: 0, observationsDropped: 0 });
+    coordinator.assign({ epoch: BigInt(EPOCH), hooks: true });
+    await coordinator.untilState(StageState.READY);
+    const client = createClient(StageService, worker.stageAddress);
+    cleanups.push(() => client.close());
+    await createSession(client, 0);
+    const steps = await TestStream.open(client);
+    const results = await TestStream.open(client, StreamRole.RESULTS);
+    steps.send(makeFrame(1, [makeRun(0, 0, 2)], [7, 8]));
+    await results.next("result");
+    steps.send({ ...makeFrame(2, [makeRun(0, 2, 1)], [9]), observe: "layer" });
+    await results.next("result");
+    const seen = await coordinator.until(() => coordinator.observations[0]);
+    expect(seen).toMatchObject({ epoch: BigInt(EPOCH), stepId: 2n, stage: 0, level: 1, segmentUnit: [0, 1, 2, 3] });
+    expect(seen.sentNs).toBeGreaterThan(seen.arrivalNs);
+    const totals = await coordinator.until(() => {
+      const now = worker.snapshot().totals;
+      return now?.decode.steps === 1 ? now : undefined;
+    });
+    expect(totals).toMatchObject({ prefill: { steps: 1, rows: 2 }, decode: { rows: 1 }, bytesOut: 0, failedSteps: 0 });
+    expect(worker.snapshot()).toMatchObject({
+      nodeId: worker.nodeId,
+      sessions: 1,
+      stage: { epoch: EPOCH, stage: 0, units: "0:4", ready: true },
+    });
+    expect(coordinator.observations).toHaveLength(1);
+  });
+
   it("registers with its capabilities, gets a stage, tests it and serves it", async () => {
     const coordinator = await startCoordinator();
     const worker = makeWorker(coordinator.address, { memoryLimitBytes: 2 ** 30 });

@@ -12,6 +12,7 @@ import type { HostAssignment, LoadedStage } from "./host-messages.ts";
 import { type HostListening, HostProcess } from "./host-process.ts";
 import { checkMemory } from "./memory-check.ts";
 import { claimNodeIdentity, type NodeIdentity } from "./node-identity.ts";
+import type { WorkerSnapshot } from "../../observe/index.ts";
 
 export interface WorkerOptions {
   /** host:port of the coordinator. */
@@ -52,6 +53,8 @@ interface Assignment {
   readonly assign: Assign;
   readonly abort: AbortController;
   prepared: PreparedStage | undefined;
+  /** While the host holds it. */
+  loaded: LoadedStage | null;
   /** Bytes over the network, all attempts together. */
   receivedBytes: number;
   settled: boolean;
@@ -79,6 +82,9 @@ export class WorkerSupervisor {
   #assignment: Assignment | undefined;
   #refusal: NoodleError | undefined;
   #restarts = 0;
+  /** By this process, and by hosts that have ended. */
+  #observationsDropped = 0;
+  #hostDeaths = 0;
   #kicked = false;
   #wake: (() => void) | undefined;
   #loop: Promise<void> = Promise.resolve();
@@ -221,10 +227,43 @@ export class WorkerSupervisor {
     return this.#capabilities;
   }
 
-  #makeHeartbeat(): { rssBytes: bigint; epoch: bigint; sessions: number } {
-    const stats = this.#host?.stats ?? { epoch: 0, sessions: 0, rssBytes: 0 };
-    const rssBytes = BigInt(process.memoryUsage.rss() + stats.rssBytes);
-    return { rssBytes, epoch: BigInt(stats.epoch), sessions: stats.sessions };
+  #makeHeartbeat(): { rssBytes: bigint; epoch: bigint; sessions: number; observationsDropped: bigint } {
+    const { supervisorRssBytes, hostRssBytes, sessions, observationsDropped } = this.snapshot();
+    return {
+      rssBytes: BigInt(supervisorRssBytes + hostRssBytes),
+      epoch: BigInt(this.#host?.stats?.epoch ?? 0),
+      sessions,
+      observationsDropped: BigInt(observationsDropped),
+    };
+  }
+
+  /** How the worker is doing right now. */
+  snapshot(): WorkerSnapshot {
+    const stats = this.#host?.stats ?? null;
+    const assignment = this.#assignment;
+    const loaded = assignment?.loaded ?? null;
+    return {
+      nodeId: this.#identity?.nodeId ?? "",
+      registered: this.#link?.registered ?? false,
+      supervisorRssBytes: process.memoryUsage.rss(),
+      hostRssBytes: stats?.rssBytes ?? 0,
+      hostRestarts: this.#hostDeaths,
+      observationsDropped: this.#observationsDropped + (stats?.observationsDropped ?? 0),
+      sessions: stats?.sessions ?? 0,
+      stage:
+        assignment === undefined
+          ? null
+          : {
+              epoch: Number(assignment.assign.epoch),
+              stage: assignment.assign.stage,
+              units: `${assignment.assign.firstUnit}:${assignment.assign.endUnit}`,
+              ready: loaded !== null,
+              weightsBytes: loaded?.info.weightsBytes ?? 0,
+              kvBytes: loaded?.info.kvBytes ?? 0,
+              computeBytes: loaded?.info.computeBufferBytes ?? 0,
+            },
+      totals: stats?.totals ?? null,
+    };
   }
 
   #takeAssign(assign: Assign): void {
@@ -234,6 +273,7 @@ export class WorkerSupervisor {
       assign,
       abort: new AbortController(),
       prepared: undefined,
+      loaded: null,
       receivedBytes: 0,
       settled: false,
       deathsInLoad: 0,
@@ -301,6 +341,7 @@ export class WorkerSupervisor {
     );
     if (assignment !== this.#assignment) return;
     assignment.settled = true;
+    assignment.loaded = loaded;
     this.#reportReady(assignment, loaded);
   }
 
@@ -336,13 +377,15 @@ export class WorkerSupervisor {
   #checkMemory(sizes: StageSizes): void {
     const { memoryLimitBytes = 0 } = this.#options;
     // What the host holds now is freed before the new stage is loaded.
-    const freeBytes = readMemory().freeBytes + (this.#host?.stats.rssBytes ?? 0);
+    const freeBytes = readMemory().freeBytes + (this.#host?.stats?.rssBytes ?? 0);
     checkMemory(sizes, memoryLimitBytes, freeBytes);
   }
 
   async #startHost(variant: string | undefined): Promise<void> {
     const { listenHost = "127.0.0.1", listenPort = 0, engine, dataDirectory } = this.#options;
-    const host = new HostProcess();
+    const host = new HostProcess((message) => {
+      if (this.#link?.passOn(message) !== true) this.#observationsDropped += 1;
+    });
     this.#host = host;
     this.#hostStartedMs = performance.now();
     const { kind, directory } = engine;
@@ -374,6 +417,8 @@ export class WorkerSupervisor {
   }
 
   #takeDeath(error: NoodleError): void {
+    this.#observationsDropped += this.#host?.stats?.observationsDropped ?? 0;
+    this.#hostDeaths += 1;
     this.#host = undefined;
     if (this.#closing.signal.aborted) return;
     if (performance.now() - this.#hostStartedMs > HEALTHY_MS) this.#restarts = 0;
@@ -383,6 +428,7 @@ export class WorkerSupervisor {
       assignment.settled = false;
       // Its file is verified again before it is loaded again.
       assignment.prepared = undefined;
+      assignment.loaded = null;
       this.#report(assignment, StageState.RESTARTING, { error: toErrorInfo(error, this.nodeId) });
     }
     this.#kick();
@@ -415,8 +461,8 @@ export class WorkerSupervisor {
 
 /** @param ownThreads the worker's choice, where the plan leaves it the choice (0) */
 function makeHostAssignment(assign: Assign, stageFile: string, ownThreads: number): HostAssignment {
-  const { stage, contextTokens, parallel, maxRows, nextAddress, nextNodeId } = assign;
+  const { stage, contextTokens, parallel, maxRows, nextAddress, nextNodeId, hooks } = assign;
   const epoch = Number(assign.epoch);
   const threads = assign.threads === 0 ? ownThreads : assign.threads;
-  return { epoch, stage, stageFile, threads, contextTokens, parallel, maxRows, nextAddress, nextNodeId };
+  return { epoch, stage, stageFile, threads, contextTokens, parallel, maxRows, nextAddress, nextNodeId, hooks };
 }

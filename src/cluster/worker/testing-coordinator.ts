@@ -8,6 +8,7 @@ import { type BidiStream, bindService, createServer } from "../../net/index.ts";
 import {
   type CoordinatorMessageSchema,
   CoordinatorService,
+  type Observation,
   type Register,
   type StageReport,
   StageState,
@@ -23,6 +24,7 @@ export class ScriptedCoordinator {
   readonly reports: StageReport[] = [];
   readonly leaving: string[] = [];
   heartbeats = 0;
+  readonly observations: Observation[] = [];
   /** Refuses registrations with this, when set. */
   refusal: NoodleError | undefined;
   close: () => Promise<void> = async () => undefined;
@@ -42,6 +44,7 @@ export class ScriptedCoordinator {
           generate: unused,
           status: unused,
           ping: unused,
+          readTrace: unused,
         }),
       ],
     });
@@ -54,7 +57,7 @@ export class ScriptedCoordinator {
     this.#stream?.send({ message });
   }
 
-  assign(change: { epoch?: bigint; firstUnit?: number; endUnit?: number } = {}): void {
+  assign(change: { epoch?: bigint; firstUnit?: number; endUnit?: number; hooks?: boolean } = {}): void {
     const value = {
       epoch: 1n,
       stage: 0,
@@ -97,6 +100,7 @@ export class ScriptedCoordinator {
           this.registers.push(message.value);
           this.#answer(message.value, stream);
         } else if (message.case === "stage") this.reports.push(message.value);
+        else if (message.case === "observation") this.observations.push(message.value);
         else if (message.case === "leaving") this.leaving.push(message.value.reason);
         else if (message.case === "heartbeat") {
           this.heartbeats += 1;

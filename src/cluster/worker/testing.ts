@@ -1,14 +1,7 @@
 /** Helpers of this folder's tests: a stage host without processes, and the coordinator's side of its streams. */
 import type { MessageInitShape as Init } from "@bufbuild/protobuf";
 import { NoodleError } from "../../common/index.ts";
-import {
-  FakeStage,
-  type KvLayer,
-  type LoadedEngine,
-  type StageConfig,
-  type StageInfo,
-  type StageOutput,
-} from "../../engine/index.ts";
+import { FakeStage, type KvLayer, type LoadedEngine, type StageConfig, type StageInfo } from "../../engine/index.ts";
 import { createClient, createServer, type ServiceClient } from "../../net/index.ts";
 import {
   encodeFrame,
@@ -16,6 +9,7 @@ import {
   type Frame,
   type FrameRun,
   fromErrorInfo,
+  type Observation,
   type Opened,
   type OpenStreamSchema,
   PROTOCOL_VERSION,
@@ -26,7 +20,7 @@ import {
   StreamRole,
   writeSessionId,
 } from "../../protocol/index.ts";
-import type { ForwardRequest } from "./engine-messages.ts";
+import type { ForwardOutput, ForwardRequest } from "./engine-messages.ts";
 import type { HostAssignment, LoadedStage } from "./host-messages.ts";
 import type { ForwardStream } from "./next-hop.ts";
 import { StageHost } from "./stage-host.ts";
@@ -73,11 +67,13 @@ export class InlineEngine implements AsyncEngine {
     this.#loaded().closeSlot(slot);
   }
 
-  async forward({ input, truncations, wantLogits }: ForwardRequest): Promise<StageOutput> {
+  async forward({ input, truncations, wantLogits, observe }: ForwardRequest): Promise<ForwardOutput> {
     this.forwards += 1;
     await this.gate;
     for (const { slot, position } of truncations) this.#loaded().truncate(slot, position);
-    return this.#loaded().forward(input, { wantLogits });
+    const startNs = Number(process.hrtime.bigint());
+    const output = this.#loaded().forward(input, observe === null ? { wantLogits } : { wantLogits, observe });
+    return { ...output, startNs, endNs: Number(process.hrtime.bigint()) };
   }
 
   async readKv(slot: number): Promise<readonly KvLayer[]> {
@@ -116,6 +112,7 @@ export async function startTestHost(
   end: number,
   faults?: FakeModel["faults"],
   port = 0,
+  onObservation: (observation: Observation) => void = () => undefined,
 ): Promise<TestHost> {
   const units = { first, end };
   const engine = new InlineEngine({
@@ -128,7 +125,15 @@ export async function startTestHost(
   const clock = { ms: 0 };
   const nodeId = `node-${first}`;
   const hopLimits = { stallMs: 800, connectWaitMs: 1000 };
-  const host = new StageHost({ nodeId, engine, connectHop, nowMs: () => clock.ms, random: () => 0.5, hopLimits });
+  const host = new StageHost({
+    nodeId,
+    engine,
+    connectHop,
+    nowMs: () => clock.ms,
+    random: () => 0.5,
+    hopLimits,
+    onObservation,
+  });
   const server = createServer({ services: [bindStageService(host)], port, nodeId });
   const address = `127.0.0.1:${await server.start()}`;
   const client = createClient(StageService, address);
@@ -149,6 +154,7 @@ export async function startTestHost(
         maxRows: 16,
         nextAddress: "",
         nextNodeId: "",
+        hooks: true,
         ...change,
       }),
     kill: () => server.close(0),
@@ -261,7 +267,16 @@ export function makeRun(slot: number, position: number, rows: number, change: Pa
 
 /** A frame for stage 0. */
 export function makeFrame(stepId: number, runs: readonly FrameRun[], tokens: readonly number[]): Frame {
-  return { epoch: EPOCH, stepId, runs, traces: [], tokens: Int32Array.from(tokens), width: 0, hidden: null };
+  return {
+    epoch: EPOCH,
+    stepId,
+    observe: "off",
+    runs,
+    traces: [],
+    tokens: Int32Array.from(tokens),
+    width: 0,
+    hidden: null,
+  };
 }
 
 /** Token ids of a result, in the order of its runs. */

@@ -23,7 +23,16 @@ export interface Bindings {
   ggml_backend_dev_type(dev: Pointer): number;
   ggml_backend_dev_memory(dev: Pointer, free: BigUint64Array, total: BigUint64Array): void;
   ggml_backend_tensor_get(tensor: Pointer | number, data: ArrayBufferView, offset: number, size: number): void;
+  ggml_backend_buffer_name(buffer: number): string;
   ggml_get_type_traits(type: number): Pointer;
+  ggml_op_name(op: number): string;
+  ggml_tensor_overhead(): number | bigint;
+  ggml_init(params: StructValue): Pointer;
+  ggml_free(ctx: Pointer): void;
+  ggml_new_tensor_2d(ctx: Pointer, type: number, ne0: number, ne1: number): number | bigint;
+  ggml_mul_mat(ctx: Pointer, a: number, b: number): number | bigint;
+  ggml_view_1d(ctx: Pointer, a: number, ne0: number, offset: number): number | bigint;
+  ggml_set_name(tensor: number, name: string): number | bigint;
   // llama.h
   llama_version(): string;
   llama_model_default_params(): StructValue;
@@ -46,6 +55,7 @@ export interface Bindings {
   llama_memory_seq_rm(memory: Pointer, seq: number, p0: number, p1: number): boolean;
   llama_state_seq_get_size(ctx: Pointer, seq: number): number | bigint;
   llama_state_seq_get_data(ctx: Pointer, dst: Uint8Array, size: number, seq: number): number | bigint;
+  llama_state_seq_set_data(ctx: Pointer, src: Uint8Array, size: number, seq: number): number | bigint;
   llama_decode(ctx: Pointer, batch: StructValue): number;
   llama_get_logits_ith(ctx: Pointer, i: number): Nullable;
   llama_vocab_is_eog(vocab: Pointer, token: number): boolean;
@@ -91,7 +101,16 @@ const GGML_BASE = [
   "int ggml_backend_dev_type(void *dev)",
   "void ggml_backend_dev_memory(void *dev, void *free, void *total)",
   "void ggml_backend_tensor_get(size_t tensor, void *data, size_t offset, size_t size)",
+  "const char *ggml_backend_buffer_name(size_t buffer)",
   "void *ggml_get_type_traits(int type)",
+  "const char *ggml_op_name(int op)",
+  "size_t ggml_tensor_overhead()",
+  "void *ggml_init(ggml_init_params params)",
+  "void ggml_free(void *ctx)",
+  "size_t ggml_new_tensor_2d(void *ctx, int type, int64_t ne0, int64_t ne1)",
+  "size_t ggml_mul_mat(void *ctx, size_t a, size_t b)",
+  "size_t ggml_view_1d(void *ctx, size_t a, int64_t ne0, size_t offset)",
+  "size_t ggml_set_name(size_t tensor, const char *name)",
 ];
 
 const GGML = [
@@ -124,6 +143,7 @@ const LLAMA = [
   "bool llama_memory_seq_rm(void *memory, int32_t seq, int32_t p0, int32_t p1)",
   "size_t llama_state_seq_get_size(void *ctx, int32_t seq)",
   "size_t llama_state_seq_get_data(void *ctx, void *dst, size_t size, int32_t seq)",
+  "size_t llama_state_seq_set_data(void *ctx, void *src, size_t size, int32_t seq)",
   "int32_t llama_decode(void *ctx, llama_batch batch)",
   "void *llama_get_logits_ith(void *ctx, int32_t i)",
   "bool llama_vocab_is_eog(void *vocab, int32_t token)",

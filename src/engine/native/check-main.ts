@@ -1,6 +1,8 @@
 // Child process of the layout check: exits 0 with a report, or dies of what it found.
 import type { StructValue } from "./bindings.ts";
-import { type LoadOptions, loadLibrary } from "./library.ts";
+import { TENSOR } from "./layout.ts";
+import { type Library, type LoadOptions, loadLibrary } from "./library.ts";
+import { readTensor } from "./tensor.ts";
 
 /** Defaults as the pinned llama.cpp returns them: a shifted member shows as another value. */
 const EXPECTED: Readonly<Record<string, Readonly<Record<string, number | boolean | null>>>> = {
@@ -51,6 +53,9 @@ const EXPECTED: Readonly<Record<string, Readonly<Record<string, number | boolean
   },
 };
 
+/** `ggml_object`, which lies in front of each tensor of a context. */
+const OBJECT_BYTES = 32;
+
 const options = JSON.parse(process.argv[2] ?? "{}") as LoadOptions;
 const library = loadLibrary(options);
 const checked: string[] = [];
@@ -71,4 +76,34 @@ library.calls.llama_sampler_free(
   library.calls.llama_sampler_chain_init(library.calls.llama_sampler_chain_default_params()),
 );
 checked.push("ggml_threadpool_params", "llama_sampler_chain_params");
+for (const [member, actual, expected] of readSampleTensors(library)) {
+  checked.push(`ggml_tensor.${member}`);
+  if (actual !== expected) problems.push(`ggml_tensor.${member} reads ${actual}, it was made as ${expected}`);
+}
 process.stdout.write(JSON.stringify({ ok: problems.length === 0, problem: problems[0] ?? null, checked }));
+
+/** Lets the library make tensors of which everything is known, and reads them where the pinned header puts things. */
+function readSampleTensors({ calls }: Library): [member: string, actual: string | number, expected: string | number][] {
+  const ctx = calls.ggml_init({ mem_size: 1 << 16, mem_buffer: null, no_alloc: true });
+  const make = (address: number | bigint, name: string): number => Number(calls.ggml_set_name(Number(address), name));
+  const f16 = make(calls.ggml_new_tensor_2d(ctx, 1, 64, 5), "half");
+  const f32 = make(calls.ggml_new_tensor_2d(ctx, 0, 64, 7), "single");
+  const product = readTensor(make(calls.ggml_mul_mat(ctx, f16, f32), "product"));
+  const view = readTensor(make(calls.ggml_view_1d(ctx, f16, 64, 128), "view"));
+  const half = readTensor(f16);
+  const samples: ReturnType<typeof readSampleTensors> = [
+    ["bytes", Number(calls.ggml_tensor_overhead()) - OBJECT_BYTES, TENSOR.bytes],
+    ["type", half.type, 1],
+    ["buffer", half.buffer, 0],
+    ["ne", half.ne.join(), "64,5,1,1"],
+    ["nb", half.nb.join(), "2,128,640,640"],
+    ["op", calls.ggml_op_name(product.op), "MUL_MAT"],
+    ["flags", Number(half.isComputed), 0],
+    ["src", product.sources.join(), `${f16},${f32}`],
+    ["view_src", view.viewSrc, f16],
+    ["view_offs", view.viewOffs, 128],
+    ["name", product.name, "product"],
+  ];
+  calls.ggml_free(ctx);
+  return samples;
+}

@@ -11,4 +11,5 @@ export {
   readName,
   registerEvalCallback,
 } from "./memory.ts";
+export { readTensor, type TensorFields } from "./tensor.ts";
 export { ENGINE_VERSION } from "./pinned.ts";

@@ -112,8 +112,25 @@ export const TypeTraits = koffi.struct("ggml_type_traits", {
 export const EvalCallback = koffi.proto("bool noodle_eval_callback(size_t tensor, bool ask, size_t user_data)");
 export const ToFloat = koffi.proto("void noodle_to_float(const void *x, void *y, int64_t k)");
 
-/** Offsets inside `ggml_tensor` that the capture callback reads. */
-export const TENSOR = { ne: 16, data: 248, name: 256, nameBytes: 64 } as const;
+koffi.struct("ggml_init_params", { mem_size: "size_t", mem_buffer: "void *", no_alloc: "bool" });
+
+/** Offsets inside `ggml_tensor` (with `GGML_MAX_DIMS` 4, `GGML_MAX_SRC` 10), which the callbacks read in place. */
+export const TENSOR = {
+  type: 0,
+  buffer: 8,
+  ne: 16,
+  nb: 48,
+  op: 80,
+  flags: 148,
+  src: 152,
+  sources: 10,
+  viewSrc: 232,
+  viewOffs: 240,
+  data: 248,
+  name: 256,
+  nameBytes: 64,
+  bytes: 336,
+} as const;
 
 /** Checks that koffi lays the structs out as the pinned header does. @throws NoodleError `ENGINE_INCOMPATIBLE` */
 export function checkStructSizes(): void {

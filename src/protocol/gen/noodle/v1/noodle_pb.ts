@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file noodle/v1/noodle.proto.
  */
 export const file_noodle_v1_noodle: GenFile = /*@__PURE__*/
-  fileDesc("ChZub29kbGUvdjEvbm9vZGxlLnByb3RvEglub29kbGUudjEiqwMKDENhcGFiaWxpdGllcxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgNEg8KB25vZGVfaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIaChJub29kbGVjb3JlX3ZlcnNpb24YBCABKAkSFAoMZW5naW5lX2J1aWxkGAUgASgJEhMKC2NwdV92YXJpYW50GAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIUCgxjcHVfZmVhdHVyZXMYCCADKAkSDQoFY29yZXMYCSABKA0SGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAogASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAsgASgEEhoKEm1lbW9yeV9saW1pdF9ieXRlcxgMIAEoBBIiCgdkZXZpY2VzGA0gAygLMhEubm9vZGxlLnYxLkRldmljZRIXCg9kaXNrX2ZyZWVfYnl0ZXMYDiABKAQSFgoOZGF0YV9kaXJlY3RvcnkYDyABKAkSDwoHdGhyZWFkcxgQIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGBEgASgJEhAKCHBsYXRmb3JtGBIgASgJIlsKBkRldmljZRIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAMgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAQgASgEIlEKCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSFAoMZGV0YWlsc19qc29uGAMgASgJEg8KB25vZGVfaWQYBCABKAkicgoIU2FtcGxpbmcSEwoLdGVtcGVyYXR1cmUYASABKAISDQoFdG9wX2sYAiABKA0SDQoFdG9wX3AYAyABKAISDQoFbWluX3AYBCABKAISFgoOcmVwZWF0X3BlbmFsdHkYBSABKAISDAoEc2VlZBgGIAEoDSKkAQoUQ3JlYXRlU2Vzc2lvblJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBINCgVmZW5jZRgDIAEoDRIMCgRzbG90GAQgASgNEiUKCHNhbXBsaW5nGAUgASgLMhMubm9vZGxlLnYxLlNhbXBsaW5nEhAKCGxlYXNlX21zGAYgASgNEhMKC3dhbnRfbG9naXRzGAcgASgIIi4KFUNyZWF0ZVNlc3Npb25SZXNwb25zZRIVCg1uZXh0X3Bvc2l0aW9uGAEgASgNIkcKE0Nsb3NlU2Vzc2lvblJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBINCgVmZW5jZRgDIAEoDSInChRDbG9zZVNlc3Npb25SZXNwb25zZRIPCgdleGlzdGVkGAEgASgIImoKDkZvcndhcmRSZXF1ZXN0EiUKBG9wZW4YASABKAsyFS5ub29kbGUudjEuT3BlblN0cmVhbUgAEiYKBWNodW5rGAIgASgLMhUubm9vZGxlLnYxLkZyYW1lQ2h1bmtIAEIJCgdtZXNzYWdlIm0KCk9wZW5TdHJlYW0SDQoFZXBvY2gYASABKAQSIwoEcm9sZRgCIAEoDjIVLm5vb2RsZS52MS5TdHJlYW1Sb2xlEhEKCWZyb21fbm9kZRgDIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAQgASgNIigKCkZyYW1lQ2h1bmsSDAoEZGF0YRgBIAEoDBIMCgRsYXN0GAIgASgIIrEBCgxGb3J3YXJkUmVwbHkSIwoGb3BlbmVkGAEgASgLMhEubm9vZGxlLnYxLk9wZW5lZEgAEiEKA2FjaxgCIAEoCzISLm5vb2RsZS52MS5TdGVwQWNrSAASJwoGcmVzdWx0GAMgASgLMhUubm9vZGxlLnYxLlN0ZXBSZXN1bHRIABIlCgVlcnJvchgEIAEoCzIULm5vb2RsZS52MS5TdGVwRXJyb3JIAEIJCgdtZXNzYWdlIjkKBk9wZW5lZBINCgVlcG9jaBgBIAEoBBIPCgdub2RlX2lkGAIgASgJEg8KB2NyZWRpdHMYAyABKA0iLQoHU3RlcEFjaxIPCgdzdGVwX2lkGAEgASgEEhEKCWluc2lkZV9ucxgCIAEoBCJBCglTdGVwRXJyb3ISDwoHc3RlcF9pZBgBIAEoBBIjCgVlcnJvchgCIAEoCzIULm5vb2RsZS52MS5FcnJvckluZm8iaAoLU3RhZ2VUaW1pbmcSDQoFc3RhZ2UYASABKA0SEAoIcXVldWVfbnMYAiABKAQSEgoKY29tcHV0ZV9ucxgDIAEoBBIUCgxzZXJpYWxpemVfbnMYBCABKAQSDgoGaG9wX25zGAUgASgEIm8KClN0ZXBSZXN1bHQSDwoHc3RlcF9pZBgBIAEoBBInCgZ0b2tlbnMYAiADKAsyFy5ub29kbGUudjEuU2FtcGxlZFRva2VuEicKB3RpbWluZ3MYAyADKAsyFi5ub29kbGUudjEuU3RhZ2VUaW1pbmcidQoMU2FtcGxlZFRva2VuEhIKCnNlc3Npb25faWQYASABKAwSDQoFZmVuY2UYAiABKA0SDgoGYnJhbmNoGAMgASgNEhAKCHBvc2l0aW9uGAQgASgNEhAKCHRva2VuX2lkGAUgASgFEg4KBmxvZ2l0cxgGIAEoDCIeCgtQaW5nUmVxdWVzdBIPCgdwYXlsb2FkGAEgASgMIlIKDFBpbmdSZXNwb25zZRIPCgdwYXlsb2FkGAEgASgMEg8KB25vZGVfaWQYAiABKAkSDQoFZXBvY2gYAyABKAQSEQoJaW5zaWRlX25zGAQgASgEIhsKGVJlcG9ydENhcGFiaWxpdGllc1JlcXVlc3QiSwoaUmVwb3J0Q2FwYWJpbGl0aWVzUmVzcG9uc2USLQoMY2FwYWJpbGl0aWVzGAEgASgLMhcubm9vZGxlLnYxLkNhcGFiaWxpdGllcyJFCg1SZWFkS3ZSZXF1ZXN0Eg0KBWVwb2NoGAEgASgEEhIKCnNlc3Npb25faWQYAiABKAwSEQoJaGFzaF9vbmx5GAMgASgIInMKB0t2Q2h1bmsSDQoFYmxvY2sYASABKA0SEAoIaXNfdmFsdWUYAiABKAgSFAoMb2Zmc2V0X2J5dGVzGAMgASgEEhMKC3RvdGFsX2J5dGVzGAQgASgEEgwKBGRhdGEYBSABKAwSDgoGc2hhMjU2GAYgASgMIr4BCg1Xb3JrZXJNZXNzYWdlEicKCHJlZ2lzdGVyGAEgASgLMhMubm9vZGxlLnYxLlJlZ2lzdGVySAASKQoJaGVhcnRiZWF0GAIgASgLMhQubm9vZGxlLnYxLkhlYXJ0YmVhdEgAEicKBXN0YWdlGAMgASgLMhYubm9vZGxlLnYxLlN0YWdlUmVwb3J0SAASJQoHbGVhdmluZxgEIAEoCzISLm5vb2RsZS52MS5MZWF2aW5nSABCCQoHbWVzc2FnZSJ9CghSZWdpc3RlchItCgxjYXBhYmlsaXRpZXMYASABKAsyFy5ub29kbGUudjEuQ2FwYWJpbGl0aWVzEhUKDXN0YWdlX2FkZHJlc3MYAiABKAkSFgoOc3VwZXJ2aXNvcl9waWQYAyABKA0SEwoLaW5jYXJuYXRpb24YBCABKAwiTAoJSGVhcnRiZWF0EgsKA3NlcRgBIAEoBBIRCglyc3NfYnl0ZXMYAiABKAQSDQoFZXBvY2gYAyABKAQSEAoIc2Vzc2lvbnMYBCABKA0iswIKC1N0YWdlUmVwb3J0Eg0KBWVwb2NoGAEgASgEEiQKBXN0YXRlGAIgASgOMhUubm9vZGxlLnYxLlN0YWdlU3RhdGUSEgoKYnl0ZXNfZG9uZRgDIAEoBBITCgtieXRlc190b3RhbBgEIAEoBBIeChZ3ZWlnaHRzX2J5dGVzX3JlY2VpdmVkGAUgASgEEhUKDXdlaWdodHNfYnl0ZXMYBiABKAQSEAoIa3ZfYnl0ZXMYByABKAQSFQoNY29tcHV0ZV9ieXRlcxgIIAEoBBIVCg1jYW5hcnlfc2hhMjU2GAkgASgJEiMKBWVycm9yGAogASgLMhQubm9vZGxlLnYxLkVycm9ySW5mbxIQCghob3N0X3BpZBgLIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGAwgASgJIhkKB0xlYXZpbmcSDgoGcmVhc29uGAEgASgJIpoCChJDb29yZGluYXRvck1lc3NhZ2USKwoKcmVnaXN0ZXJlZBgBIAEoCzIVLm5vb2RsZS52MS5SZWdpc3RlcmVkSAASIwoGYXNzaWduGAIgASgLMhEubm9vZGxlLnYxLkFzc2lnbkgAEjAKDWhlYXJ0YmVhdF9hY2sYAyABKAsyFy5ub29kbGUudjEuSGVhcnRiZWF0QWNrSAASIwoGcmV0aXJlGAQgASgLMhEubm9vZGxlLnYxLlJldGlyZUgAEicKCHNodXRkb3duGAUgASgLMhMubm9vZGxlLnYxLlNodXRkb3duSAASJwoHcmVmdXNlZBgGIAEoCzIULm5vb2RsZS52MS5FcnJvckluZm9IAEIJCgdtZXNzYWdlImAKClJlZ2lzdGVyZWQSDwoHbm9kZV9pZBgBIAEoCRIZChFjb29yZGluYXRvcl9lcG9jaBgCIAEoBBIUCgxoZWFydGJlYXRfbXMYAyABKA0SEAoIbGVhc2VfbXMYBCABKA0iGwoMSGVhcnRiZWF0QWNrEgsKA3NlcRgBIAEoBCKsAgoGQXNzaWduEg0KBWVwb2NoGAEgASgEEg0KBXN0YWdlGAIgASgNEhMKC3N0YWdlX2NvdW50GAMgASgNEhIKCmZpcnN0X3VuaXQYBCABKA0SEAoIZW5kX3VuaXQYBSABKA0SDwoHdGhyZWFkcxgGIAEoDRITCgtjcHVfdmFyaWFudBgHIAEoCRIWCg5jb250ZXh0X3Rva2VucxgIIAEoDRIQCghwYXJhbGxlbBgJIAEoDRIQCghtYXhfcm93cxgKIAEoDRInCgVtb2RlbBgLIAEoCzIYLm5vb2RsZS52MS5Nb2RlbElkZW50aXR5EhQKDG5leHRfYWRkcmVzcxgMIAEoCRIUCgxuZXh0X25vZGVfaWQYDSABKAkSEgoKdW52ZXJpZmllZBgOIAEoCCKIAQoNTW9kZWxJZGVudGl0eRIMCgRwYXRoGAEgASgJEhMKC3NoYXJkX2J5dGVzGAIgAygEEhUKDWhlYWRlcl9zaGEyNTYYAyABKAwSFQoNc291cmNlX3NoYTI1NhgEIAEoDBImCgd0ZW5zb3JzGAUgAygLMhUubm9vZGxlLnYxLlRlbnNvckhhc2giKgoKVGVuc29ySGFzaBIMCgRuYW1lGAEgASgJEg4KBnNoYTI1NhgCIAEoDCIXCgZSZXRpcmUSDQoFZXBvY2gYASABKAQiGgoIU2h1dGRvd24SDgoGcmVhc29uGAEgASgJIlEKEkZldGNoUmFuZ2VzUmVxdWVzdBIVCg1zb3VyY2Vfc2hhMjU2GAEgASgMEiQKBnJhbmdlcxgCIAMoCzIULm5vb2RsZS52MS5CeXRlUmFuZ2UiOgoJQnl0ZVJhbmdlEg0KBXNoYXJkGAEgASgNEg4KBm9mZnNldBgCIAEoBBIOCgZsZW5ndGgYAyABKAQiSQoKUmFuZ2VDaHVuaxINCgVyYW5nZRgBIAEoDRIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDBIOCgZjcmMzMmMYBCABKA0izQEKD0dlbmVyYXRlUmVxdWVzdBIOCgZwcm9tcHQYASABKAkSGAoQcHJvbXB0X3Rva2VuX2lkcxgCIAMoBRISCgptYXhfdG9rZW5zGAMgASgNEiUKCHNhbXBsaW5nGAQgASgLMhMubm9vZGxlLnYxLlNhbXBsaW5nEhIKCmlnbm9yZV9lb3MYBSABKAgSEwoLd2FudF9sb2dpdHMYBiABKAgSFgoOd2FudF9rdl9oYXNoZXMYByABKAgSFAoMcHJlZmlsbF9yb3dzGAggASgNIp0BCg1HZW5lcmF0ZUV2ZW50Ei0KB3N0YXJ0ZWQYASABKAsyGi5ub29kbGUudjEuR2VuZXJhdGVTdGFydGVkSAASKQoFdG9rZW4YAiABKAsyGC5ub29kbGUudjEuR2VuZXJhdGVUb2tlbkgAEicKBGRvbmUYAyABKAsyFy5ub29kbGUudjEuR2VuZXJhdGVEb25lSABCCQoHbWVzc2FnZSI/Cg9HZW5lcmF0ZVN0YXJ0ZWQSEgoKc2Vzc2lvbl9pZBgBIAEoDBIYChBwcm9tcHRfdG9rZW5faWRzGAIgAygFIk4KDUdlbmVyYXRlVG9rZW4SDQoFaW5kZXgYASABKA0SEAoIdG9rZW5faWQYAiABKAUSDAoEdGV4dBgDIAEoCRIOCgZsb2dpdHMYBCABKAwivwEKClN0YWdlU3RhdHMSDAoEbm9kZRgBIAEoCRISCgpmaXJzdF91bml0GAIgASgNEhAKCGVuZF91bml0GAMgASgNEhYKDmNvbXB1dGVfbXNfcDUwGAQgASgBEhQKDHF1ZXVlX21zX3A1MBgFIAEoARISCgpob3BfbXNfcDUwGAYgASgBEhEKCWhvcF9rbm93bhgHIAEoCBIVCg13ZWlnaHRzX2J5dGVzGAggASgEEhEKCXJzc19ieXRlcxgJIAEoBCI7CgZLdkhhc2gSDQoFYmxvY2sYASABKA0SEAoIa19zaGEyNTYYAiABKAwSEAoIdl9zaGEyNTYYAyABKAwirgEKDEdlbmVyYXRlRG9uZRIVCg1maW5pc2hfcmVhc29uGAEgASgJEg8KB3R0ZnRfbXMYAiABKAESHQoVZGVjb2RlX3Rva2Vuc19wZXJfc2VjGAMgASgBEiUKBnN0YWdlcxgEIAMoCzIVLm5vb2RsZS52MS5TdGFnZVN0YXRzEh0KAmt2GAUgAygLMhEubm9vZGxlLnYxLkt2SGFzaBIRCglzdGVwX3Jvd3MYBiADKA0iDwoNU3RhdHVzUmVxdWVzdCIeCg5TdGF0dXNSZXNwb25zZRIMCgRqc29uGAEgASgJKlkKClN0cmVhbVJvbGUSGwoXU1RSRUFNX1JPTEVfVU5TUEVDSUZJRUQQABIVChFTVFJFQU1fUk9MRV9TVEVQUxABEhcKE1NUUkVBTV9ST0xFX1JFU1VMVFMQAiqnAQoKU3RhZ2VTdGF0ZRIbChdTVEFHRV9TVEFURV9VTlNQRUNJRklFRBAAEhgKFFNUQUdFX1NUQVRFX0ZFVENISU5HEAESFwoTU1RBR0VfU1RBVEVfTE9BRElORxACEhUKEVNUQUdFX1NUQVRFX1JFQURZEAMSFgoSU1RBR0VfU1RBVEVfRkFJTEVEEAQSGgoWU1RBR0VfU1RBVEVfUkVTVEFSVElORxAFMtMDCgxTdGFnZVNlcnZpY2USUgoNQ3JlYXRlU2Vzc2lvbhIfLm5vb2RsZS52MS5DcmVhdGVTZXNzaW9uUmVxdWVzdBogLm5vb2RsZS52MS5DcmVhdGVTZXNzaW9uUmVzcG9uc2USSAoORXhlY3V0ZUZvcndhcmQSGS5ub29kbGUudjEuRm9yd2FyZFJlcXVlc3QaFy5ub29kbGUudjEuRm9yd2FyZFJlcGx5KAEwARJPCgxDbG9zZVNlc3Npb24SHi5ub29kbGUudjEuQ2xvc2VTZXNzaW9uUmVxdWVzdBofLm5vb2RsZS52MS5DbG9zZVNlc3Npb25SZXNwb25zZRI3CgRQaW5nEhYubm9vZGxlLnYxLlBpbmdSZXF1ZXN0Ghcubm9vZGxlLnYxLlBpbmdSZXNwb25zZRJhChJSZXBvcnRDYXBhYmlsaXRpZXMSJC5ub29kbGUudjEuUmVwb3J0Q2FwYWJpbGl0aWVzUmVxdWVzdBolLm5vb2RsZS52MS5SZXBvcnRDYXBhYmlsaXRpZXNSZXNwb25zZRI4CgZSZWFkS3YSGC5ub29kbGUudjEuUmVhZEt2UmVxdWVzdBoSLm5vb2RsZS52MS5LdkNodW5rMAEylQIKEkNvb3JkaW5hdG9yU2VydmljZRJDCgRKb2luEhgubm9vZGxlLnYxLldvcmtlck1lc3NhZ2UaHS5ub29kbGUudjEuQ29vcmRpbmF0b3JNZXNzYWdlKAEwARJCCghHZW5lcmF0ZRIaLm5vb2RsZS52MS5HZW5lcmF0ZVJlcXVlc3QaGC5ub29kbGUudjEuR2VuZXJhdGVFdmVudDABEj0KBlN0YXR1cxIYLm5vb2RsZS52MS5TdGF0dXNSZXF1ZXN0Ghkubm9vZGxlLnYxLlN0YXR1c1Jlc3BvbnNlEjcKBFBpbmcSFi5ub29kbGUudjEuUGluZ1JlcXVlc3QaFy5ub29kbGUudjEuUGluZ1Jlc3BvbnNlMlgKD1RyYW5zZmVyU2VydmljZRJFCgtGZXRjaFJhbmdlcxIdLm5vb2RsZS52MS5GZXRjaFJhbmdlc1JlcXVlc3QaFS5ub29kbGUudjEuUmFuZ2VDaHVuazABYgZwcm90bzM");
+  fileDesc("ChZub29kbGUvdjEvbm9vZGxlLnByb3RvEglub29kbGUudjEiqwMKDENhcGFiaWxpdGllcxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgNEg8KB25vZGVfaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIaChJub29kbGVjb3JlX3ZlcnNpb24YBCABKAkSFAoMZW5naW5lX2J1aWxkGAUgASgJEhMKC2NwdV92YXJpYW50GAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIUCgxjcHVfZmVhdHVyZXMYCCADKAkSDQoFY29yZXMYCSABKA0SGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAogASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAsgASgEEhoKEm1lbW9yeV9saW1pdF9ieXRlcxgMIAEoBBIiCgdkZXZpY2VzGA0gAygLMhEubm9vZGxlLnYxLkRldmljZRIXCg9kaXNrX2ZyZWVfYnl0ZXMYDiABKAQSFgoOZGF0YV9kaXJlY3RvcnkYDyABKAkSDwoHdGhyZWFkcxgQIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGBEgASgJEhAKCHBsYXRmb3JtGBIgASgJIlsKBkRldmljZRIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAMgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAQgASgEIlEKCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSFAoMZGV0YWlsc19qc29uGAMgASgJEg8KB25vZGVfaWQYBCABKAkicgoIU2FtcGxpbmcSEwoLdGVtcGVyYXR1cmUYASABKAISDQoFdG9wX2sYAiABKA0SDQoFdG9wX3AYAyABKAISDQoFbWluX3AYBCABKAISFgoOcmVwZWF0X3BlbmFsdHkYBSABKAISDAoEc2VlZBgGIAEoDSKkAQoUQ3JlYXRlU2Vzc2lvblJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBINCgVmZW5jZRgDIAEoDRIMCgRzbG90GAQgASgNEiUKCHNhbXBsaW5nGAUgASgLMhMubm9vZGxlLnYxLlNhbXBsaW5nEhAKCGxlYXNlX21zGAYgASgNEhMKC3dhbnRfbG9naXRzGAcgASgIIi4KFUNyZWF0ZVNlc3Npb25SZXNwb25zZRIVCg1uZXh0X3Bvc2l0aW9uGAEgASgNIkcKE0Nsb3NlU2Vzc2lvblJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBINCgVmZW5jZRgDIAEoDSInChRDbG9zZVNlc3Npb25SZXNwb25zZRIPCgdleGlzdGVkGAEgASgIImoKDkZvcndhcmRSZXF1ZXN0EiUKBG9wZW4YASABKAsyFS5ub29kbGUudjEuT3BlblN0cmVhbUgAEiYKBWNodW5rGAIgASgLMhUubm9vZGxlLnYxLkZyYW1lQ2h1bmtIAEIJCgdtZXNzYWdlIm0KCk9wZW5TdHJlYW0SDQoFZXBvY2gYASABKAQSIwoEcm9sZRgCIAEoDjIVLm5vb2RsZS52MS5TdHJlYW1Sb2xlEhEKCWZyb21fbm9kZRgDIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAQgASgNIigKCkZyYW1lQ2h1bmsSDAoEZGF0YRgBIAEoDBIMCgRsYXN0GAIgASgIIrEBCgxGb3J3YXJkUmVwbHkSIwoGb3BlbmVkGAEgASgLMhEubm9vZGxlLnYxLk9wZW5lZEgAEiEKA2FjaxgCIAEoCzISLm5vb2RsZS52MS5TdGVwQWNrSAASJwoGcmVzdWx0GAMgASgLMhUubm9vZGxlLnYxLlN0ZXBSZXN1bHRIABIlCgVlcnJvchgEIAEoCzIULm5vb2RsZS52MS5TdGVwRXJyb3JIAEIJCgdtZXNzYWdlIjkKBk9wZW5lZBINCgVlcG9jaBgBIAEoBBIPCgdub2RlX2lkGAIgASgJEg8KB2NyZWRpdHMYAyABKA0iLQoHU3RlcEFjaxIPCgdzdGVwX2lkGAEgASgEEhEKCWluc2lkZV9ucxgCIAEoBCJBCglTdGVwRXJyb3ISDwoHc3RlcF9pZBgBIAEoBBIjCgVlcnJvchgCIAEoCzIULm5vb2RsZS52MS5FcnJvckluZm8iegoLU3RhZ2VUaW1pbmcSDQoFc3RhZ2UYASABKA0SEAoIcXVldWVfbnMYAiABKAQSEgoKY29tcHV0ZV9ucxgDIAEoBBIUCgxzZXJpYWxpemVfbnMYBCABKAQSDgoGaG9wX25zGAUgASgEEhAKCGJ5dGVzX2luGAYgASgNIm8KClN0ZXBSZXN1bHQSDwoHc3RlcF9pZBgBIAEoBBInCgZ0b2tlbnMYAiADKAsyFy5ub29kbGUudjEuU2FtcGxlZFRva2VuEicKB3RpbWluZ3MYAyADKAsyFi5ub29kbGUudjEuU3RhZ2VUaW1pbmcidQoMU2FtcGxlZFRva2VuEhIKCnNlc3Npb25faWQYASABKAwSDQoFZmVuY2UYAiABKA0SDgoGYnJhbmNoGAMgASgNEhAKCHBvc2l0aW9uGAQgASgNEhAKCHRva2VuX2lkGAUgASgFEg4KBmxvZ2l0cxgGIAEoDCIeCgtQaW5nUmVxdWVzdBIPCgdwYXlsb2FkGAEgASgMImMKDFBpbmdSZXNwb25zZRIPCgdwYXlsb2FkGAEgASgMEg8KB25vZGVfaWQYAiABKAkSDQoFZXBvY2gYAyABKAQSEQoJaW5zaWRlX25zGAQgASgEEg8KB21vbm9fbnMYBSABKAQiGwoZUmVwb3J0Q2FwYWJpbGl0aWVzUmVxdWVzdCJLChpSZXBvcnRDYXBhYmlsaXRpZXNSZXNwb25zZRItCgxjYXBhYmlsaXRpZXMYASABKAsyFy5ub29kbGUudjEuQ2FwYWJpbGl0aWVzIkUKDVJlYWRLdlJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBIRCgloYXNoX29ubHkYAyABKAgicwoHS3ZDaHVuaxINCgVibG9jaxgBIAEoDRIQCghpc192YWx1ZRgCIAEoCBIUCgxvZmZzZXRfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSDAoEZGF0YRgFIAEoDBIOCgZzaGEyNTYYBiABKAwi7QEKDVdvcmtlck1lc3NhZ2USJwoIcmVnaXN0ZXIYASABKAsyEy5ub29kbGUudjEuUmVnaXN0ZXJIABIpCgloZWFydGJlYXQYAiABKAsyFC5ub29kbGUudjEuSGVhcnRiZWF0SAASJwoFc3RhZ2UYAyABKAsyFi5ub29kbGUudjEuU3RhZ2VSZXBvcnRIABIlCgdsZWF2aW5nGAQgASgLMhIubm9vZGxlLnYxLkxlYXZpbmdIABItCgtvYnNlcnZhdGlvbhgFIAEoCzIWLm5vb2RsZS52MS5PYnNlcnZhdGlvbkgAQgkKB21lc3NhZ2UifQoIUmVnaXN0ZXISLQoMY2FwYWJpbGl0aWVzGAEgASgLMhcubm9vZGxlLnYxLkNhcGFiaWxpdGllcxIVCg1zdGFnZV9hZGRyZXNzGAIgASgJEhYKDnN1cGVydmlzb3JfcGlkGAMgASgNEhMKC2luY2FybmF0aW9uGAQgASgMImoKCUhlYXJ0YmVhdBILCgNzZXEYASABKAQSEQoJcnNzX2J5dGVzGAIgASgEEg0KBWVwb2NoGAMgASgEEhAKCHNlc3Npb25zGAQgASgNEhwKFG9ic2VydmF0aW9uc19kcm9wcGVkGAUgASgEIoIDCgtPYnNlcnZhdGlvbhINCgVlcG9jaBgBIAEoBBIPCgdzdGVwX2lkGAIgASgEEg0KBXN0YWdlGAMgASgNEg0KBWxldmVsGAQgASgNEgwKBHJvd3MYBSABKA0SEgoKYXJyaXZhbF9ucxgGIAEoBBIYChBjb21wdXRlX3N0YXJ0X25zGAcgASgEEhYKDmNvbXB1dGVfZW5kX25zGAggASgEEg8KB3NlbnRfbnMYCSABKAQSDwoHc3RlcF9ucxgKIAEoBBIPCgdob29rX25zGAsgASgEEhMKC290aGVyX25vZGVzGAwgASgNEhAKCGxlYXJuaW5nGA0gASgIEg0KBXJvbGVzGA4gAygJEhQKDHNlZ21lbnRfdW5pdBgPIAMoDRIUCgxzZWdtZW50X3JvbGUYECADKA0SGAoQc2VnbWVudF9zdGFydF9ucxgRIAMoBBIbChNzZWdtZW50X2R1cmF0aW9uX25zGBIgAygEEhUKDXNlZ21lbnRfbm9kZXMYEyADKA0iswIKC1N0YWdlUmVwb3J0Eg0KBWVwb2NoGAEgASgEEiQKBXN0YXRlGAIgASgOMhUubm9vZGxlLnYxLlN0YWdlU3RhdGUSEgoKYnl0ZXNfZG9uZRgDIAEoBBITCgtieXRlc190b3RhbBgEIAEoBBIeChZ3ZWlnaHRzX2J5dGVzX3JlY2VpdmVkGAUgASgEEhUKDXdlaWdodHNfYnl0ZXMYBiABKAQSEAoIa3ZfYnl0ZXMYByABKAQSFQoNY29tcHV0ZV9ieXRlcxgIIAEoBBIVCg1jYW5hcnlfc2hhMjU2GAkgASgJEiMKBWVycm9yGAogASgLMhQubm9vZGxlLnYxLkVycm9ySW5mbxIQCghob3N0X3BpZBgLIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGAwgASgJIhkKB0xlYXZpbmcSDgoGcmVhc29uGAEgASgJIpoCChJDb29yZGluYXRvck1lc3NhZ2USKwoKcmVnaXN0ZXJlZBgBIAEoCzIVLm5vb2RsZS52MS5SZWdpc3RlcmVkSAASIwoGYXNzaWduGAIgASgLMhEubm9vZGxlLnYxLkFzc2lnbkgAEjAKDWhlYXJ0YmVhdF9hY2sYAyABKAsyFy5ub29kbGUudjEuSGVhcnRiZWF0QWNrSAASIwoGcmV0aXJlGAQgASgLMhEubm9vZGxlLnYxLlJldGlyZUgAEicKCHNodXRkb3duGAUgASgLMhMubm9vZGxlLnYxLlNodXRkb3duSAASJwoHcmVmdXNlZBgGIAEoCzIULm5vb2RsZS52MS5FcnJvckluZm9IAEIJCgdtZXNzYWdlImAKClJlZ2lzdGVyZWQSDwoHbm9kZV9pZBgBIAEoCRIZChFjb29yZGluYXRvcl9lcG9jaBgCIAEoBBIUCgxoZWFydGJlYXRfbXMYAyABKA0SEAoIbGVhc2VfbXMYBCABKA0iGwoMSGVhcnRiZWF0QWNrEgsKA3NlcRgBIAEoBCK7AgoGQXNzaWduEg0KBWVwb2NoGAEgASgEEg0KBXN0YWdlGAIgASgNEhMKC3N0YWdlX2NvdW50GAMgASgNEhIKCmZpcnN0X3VuaXQYBCABKA0SEAoIZW5kX3VuaXQYBSABKA0SDwoHdGhyZWFkcxgGIAEoDRITCgtjcHVfdmFyaWFudBgHIAEoCRIWCg5jb250ZXh0X3Rva2VucxgIIAEoDRIQCghwYXJhbGxlbBgJIAEoDRIQCghtYXhfcm93cxgKIAEoDRInCgVtb2RlbBgLIAEoCzIYLm5vb2RsZS52MS5Nb2RlbElkZW50aXR5EhQKDG5leHRfYWRkcmVzcxgMIAEoCRIUCgxuZXh0X25vZGVfaWQYDSABKAkSEgoKdW52ZXJpZmllZBgOIAEoCBINCgVob29rcxgPIAEoCCKIAQoNTW9kZWxJZGVudGl0eRIMCgRwYXRoGAEgASgJEhMKC3NoYXJkX2J5dGVzGAIgAygEEhUKDWhlYWRlcl9zaGEyNTYYAyABKAwSFQoNc291cmNlX3NoYTI1NhgEIAEoDBImCgd0ZW5zb3JzGAUgAygLMhUubm9vZGxlLnYxLlRlbnNvckhhc2giKgoKVGVuc29ySGFzaBIMCgRuYW1lGAEgASgJEg4KBnNoYTI1NhgCIAEoDCIXCgZSZXRpcmUSDQoFZXBvY2gYASABKAQiGgoIU2h1dGRvd24SDgoGcmVhc29uGAEgASgJIlEKEkZldGNoUmFuZ2VzUmVxdWVzdBIVCg1zb3VyY2Vfc2hhMjU2GAEgASgMEiQKBnJhbmdlcxgCIAMoCzIULm5vb2RsZS52MS5CeXRlUmFuZ2UiOgoJQnl0ZVJhbmdlEg0KBXNoYXJkGAEgASgNEg4KBm9mZnNldBgCIAEoBBIOCgZsZW5ndGgYAyABKAQiSQoKUmFuZ2VDaHVuaxINCgVyYW5nZRgBIAEoDRIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDBIOCgZjcmMzMmMYBCABKA0i3gEKD0dlbmVyYXRlUmVxdWVzdBIOCgZwcm9tcHQYASABKAkSGAoQcHJvbXB0X3Rva2VuX2lkcxgCIAMoBRISCgptYXhfdG9rZW5zGAMgASgNEiUKCHNhbXBsaW5nGAQgASgLMhMubm9vZGxlLnYxLlNhbXBsaW5nEhIKCmlnbm9yZV9lb3MYBSABKAgSEwoLd2FudF9sb2dpdHMYBiABKAgSFgoOd2FudF9rdl9oYXNoZXMYByABKAgSFAoMcHJlZmlsbF9yb3dzGAggASgNEg8KB29ic2VydmUYCSABKAkinQEKDUdlbmVyYXRlRXZlbnQSLQoHc3RhcnRlZBgBIAEoCzIaLm5vb2RsZS52MS5HZW5lcmF0ZVN0YXJ0ZWRIABIpCgV0b2tlbhgCIAEoCzIYLm5vb2RsZS52MS5HZW5lcmF0ZVRva2VuSAASJwoEZG9uZRgDIAEoCzIXLm5vb2RsZS52MS5HZW5lcmF0ZURvbmVIAEIJCgdtZXNzYWdlIj8KD0dlbmVyYXRlU3RhcnRlZBISCgpzZXNzaW9uX2lkGAEgASgMEhgKEHByb21wdF90b2tlbl9pZHMYAiADKAUiTgoNR2VuZXJhdGVUb2tlbhINCgVpbmRleBgBIAEoDRIQCgh0b2tlbl9pZBgCIAEoBRIMCgR0ZXh0GAMgASgJEg4KBmxvZ2l0cxgEIAEoDCK/AQoKU3RhZ2VTdGF0cxIMCgRub2RlGAEgASgJEhIKCmZpcnN0X3VuaXQYAiABKA0SEAoIZW5kX3VuaXQYAyABKA0SFgoOY29tcHV0ZV9tc19wNTAYBCABKAESFAoMcXVldWVfbXNfcDUwGAUgASgBEhIKCmhvcF9tc19wNTAYBiABKAESEQoJaG9wX2tub3duGAcgASgIEhUKDXdlaWdodHNfYnl0ZXMYCCABKAQSEQoJcnNzX2J5dGVzGAkgASgEIjsKBkt2SGFzaBINCgVibG9jaxgBIAEoDRIQCghrX3NoYTI1NhgCIAEoDBIQCgh2X3NoYTI1NhgDIAEoDCKuAQoMR2VuZXJhdGVEb25lEhUKDWZpbmlzaF9yZWFzb24YASABKAkSDwoHdHRmdF9tcxgCIAEoARIdChVkZWNvZGVfdG9rZW5zX3Blcl9zZWMYAyABKAESJQoGc3RhZ2VzGAQgAygLMhUubm9vZGxlLnYxLlN0YWdlU3RhdHMSHQoCa3YYBSADKAsyES5ub29kbGUudjEuS3ZIYXNoEhEKCXN0ZXBfcm93cxgGIAMoDSImChBSZWFkVHJhY2VSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAwiGgoKVHJhY2VDaHVuaxIMCgRkYXRhGAEgASgMIg8KDVN0YXR1c1JlcXVlc3QiHgoOU3RhdHVzUmVzcG9uc2USDAoEanNvbhgBIAEoCSpZCgpTdHJlYW1Sb2xlEhsKF1NUUkVBTV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRU1RSRUFNX1JPTEVfU1RFUFMQARIXChNTVFJFQU1fUk9MRV9SRVNVTFRTEAIqpwEKClN0YWdlU3RhdGUSGwoXU1RBR0VfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRTVEFHRV9TVEFURV9GRVRDSElORxABEhcKE1NUQUdFX1NUQVRFX0xPQURJTkcQAhIVChFTVEFHRV9TVEFURV9SRUFEWRADEhYKElNUQUdFX1NUQVRFX0ZBSUxFRBAEEhoKFlNUQUdFX1NUQVRFX1JFU1RBUlRJTkcQBTLTAwoMU3RhZ2VTZXJ2aWNlElIKDUNyZWF0ZVNlc3Npb24SHy5ub29kbGUudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIC5ub29kbGUudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkgKDkV4ZWN1dGVGb3J3YXJkEhkubm9vZGxlLnYxLkZvcndhcmRSZXF1ZXN0Ghcubm9vZGxlLnYxLkZvcndhcmRSZXBseSgBMAESTwoMQ2xvc2VTZXNzaW9uEh4ubm9vZGxlLnYxLkNsb3NlU2Vzc2lvblJlcXVlc3QaHy5ub29kbGUudjEuQ2xvc2VTZXNzaW9uUmVzcG9uc2USNwoEUGluZxIWLm5vb2RsZS52MS5QaW5nUmVxdWVzdBoXLm5vb2RsZS52MS5QaW5nUmVzcG9uc2USYQoSUmVwb3J0Q2FwYWJpbGl0aWVzEiQubm9vZGxlLnYxLlJlcG9ydENhcGFiaWxpdGllc1JlcXVlc3QaJS5ub29kbGUudjEuUmVwb3J0Q2FwYWJpbGl0aWVzUmVzcG9uc2USOAoGUmVhZEt2Ehgubm9vZGxlLnYxLlJlYWRLdlJlcXVlc3QaEi5ub29kbGUudjEuS3ZDaHVuazABMtgCChJDb29yZGluYXRvclNlcnZpY2USQwoESm9pbhIYLm5vb2RsZS52MS5Xb3JrZXJNZXNzYWdlGh0ubm9vZGxlLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESQgoIR2VuZXJhdGUSGi5ub29kbGUudjEuR2VuZXJhdGVSZXF1ZXN0Ghgubm9vZGxlLnYxLkdlbmVyYXRlRXZlbnQwARI9CgZTdGF0dXMSGC5ub29kbGUudjEuU3RhdHVzUmVxdWVzdBoZLm5vb2RsZS52MS5TdGF0dXNSZXNwb25zZRI3CgRQaW5nEhYubm9vZGxlLnYxLlBpbmdSZXF1ZXN0Ghcubm9vZGxlLnYxLlBpbmdSZXNwb25zZRJBCglSZWFkVHJhY2USGy5ub29kbGUudjEuUmVhZFRyYWNlUmVxdWVzdBoVLm5vb2RsZS52MS5UcmFjZUNodW5rMAEyWAoPVHJhbnNmZXJTZXJ2aWNlEkUKC0ZldGNoUmFuZ2VzEh0ubm9vZGxlLnYxLkZldGNoUmFuZ2VzUmVxdWVzdBoVLm5vb2RsZS52MS5SYW5nZUNodW5rMAFiBnByb3RvMw");
 
 /**
  * What one machine can do, measured or read at start-up.
@@ -585,6 +585,13 @@ export type StageTiming = Message<"noodle.v1.StageTiming"> & {
    * @generated from field: uint64 hop_ns = 5;
    */
   hopNs: bigint;
+
+  /**
+   * Of the frame that came in.
+   *
+   * @generated from field: uint32 bytes_in = 6;
+   */
+  bytesIn: number;
 };
 
 /**
@@ -595,6 +602,8 @@ export const StageTimingSchema: GenMessage<StageTiming> = /*@__PURE__*/
   messageDesc(file_noodle_v1_noodle, 15);
 
 /**
+ * The last stage answers every step, also those that give no token: the coordinator has the timings of all of them.
+ *
  * @generated from message noodle.v1.StepResult
  */
 export type StepResult = Message<"noodle.v1.StepResult"> & {
@@ -711,6 +720,13 @@ export type PingResponse = Message<"noodle.v1.PingResponse"> & {
    * @generated from field: uint64 inside_ns = 4;
    */
   insideNs: bigint;
+
+  /**
+   * The peer's monotonic clock at the writing of the answer; its origin is the peer's own affair.
+   *
+   * @generated from field: uint64 mono_ns = 5;
+   */
+  monoNs: bigint;
 };
 
 /**
@@ -854,6 +870,12 @@ export type WorkerMessage = Message<"noodle.v1.WorkerMessage"> & {
      */
     value: Leaving;
     case: "leaving";
+  } | {
+    /**
+     * @generated from field: noodle.v1.Observation observation = 5;
+     */
+    value: Observation;
+    case: "observation";
   } | { case: undefined; value?: undefined };
 };
 
@@ -921,6 +943,13 @@ export type Heartbeat = Message<"noodle.v1.Heartbeat"> & {
    * @generated from field: uint32 sessions = 4;
    */
   sessions: number;
+
+  /**
+   * Observations that this worker threw away since its start rather than delay a step.
+   *
+   * @generated from field: uint64 observations_dropped = 5;
+   */
+  observationsDropped: bigint;
 };
 
 /**
@@ -929,6 +958,129 @@ export type Heartbeat = Message<"noodle.v1.Heartbeat"> & {
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
   messageDesc(file_noodle_v1_noodle, 26);
+
+/**
+ * The inside of one stage in one step; only for steps whose frame asked for it, and behind the step's own delivery.
+ *
+ * @generated from message noodle.v1.Observation
+ */
+export type Observation = Message<"noodle.v1.Observation"> & {
+  /**
+   * @generated from field: uint64 epoch = 1;
+   */
+  epoch: bigint;
+
+  /**
+   * @generated from field: uint64 step_id = 2;
+   */
+  stepId: bigint;
+
+  /**
+   * @generated from field: uint32 stage = 3;
+   */
+  stage: number;
+
+  /**
+   * Level as in the frame's flags: 1 layer, 2 role, 3 node.
+   *
+   * @generated from field: uint32 level = 4;
+   */
+  level: number;
+
+  /**
+   * @generated from field: uint32 rows = 5;
+   */
+  rows: number;
+
+  /**
+   * On the worker's monotonic clock, which Ping tells too.
+   *
+   * @generated from field: uint64 arrival_ns = 6;
+   */
+  arrivalNs: bigint;
+
+  /**
+   * @generated from field: uint64 compute_start_ns = 7;
+   */
+  computeStartNs: bigint;
+
+  /**
+   * @generated from field: uint64 compute_end_ns = 8;
+   */
+  computeEndNs: bigint;
+
+  /**
+   * @generated from field: uint64 sent_ns = 9;
+   */
+  sentNs: bigint;
+
+  /**
+   * Engine time of the step with the hooks, and the part of it that lies between the segments.
+   *
+   * @generated from field: uint64 step_ns = 10;
+   */
+  stepNs: bigint;
+
+  /**
+   * @generated from field: uint64 hook_ns = 11;
+   */
+  hookNs: bigint;
+
+  /**
+   * @generated from field: uint32 other_nodes = 12;
+   */
+  otherNodes: number;
+
+  /**
+   * The engine met this graph for the first time and did not time it: there are no segments.
+   *
+   * @generated from field: bool learning = 13;
+   */
+  learning: boolean;
+
+  /**
+   * Names that segment_role indexes.
+   *
+   * @generated from field: repeated string roles = 14;
+   */
+  roles: string[];
+
+  /**
+   * One entry of each for every segment, in the order of the computation.
+   *
+   * @generated from field: repeated uint32 segment_unit = 15;
+   */
+  segmentUnit: number[];
+
+  /**
+   * @generated from field: repeated uint32 segment_role = 16;
+   */
+  segmentRole: number[];
+
+  /**
+   * From compute_start_ns.
+   *
+   * @generated from field: repeated uint64 segment_start_ns = 17;
+   */
+  segmentStartNs: bigint[];
+
+  /**
+   * @generated from field: repeated uint64 segment_duration_ns = 18;
+   */
+  segmentDurationNs: bigint[];
+
+  /**
+   * @generated from field: repeated uint32 segment_nodes = 19;
+   */
+  segmentNodes: number[];
+};
+
+/**
+ * Describes the message noodle.v1.Observation.
+ * Use `create(ObservationSchema)` to create a new message.
+ */
+export const ObservationSchema: GenMessage<Observation> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 27);
 
 /**
  * @generated from message noodle.v1.StageReport
@@ -1002,7 +1154,7 @@ export type StageReport = Message<"noodle.v1.StageReport"> & {
  * Use `create(StageReportSchema)` to create a new message.
  */
 export const StageReportSchema: GenMessage<StageReport> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 27);
+  messageDesc(file_noodle_v1_noodle, 28);
 
 /**
  * @generated from message noodle.v1.Leaving
@@ -1019,7 +1171,7 @@ export type Leaving = Message<"noodle.v1.Leaving"> & {
  * Use `create(LeavingSchema)` to create a new message.
  */
 export const LeavingSchema: GenMessage<Leaving> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 28);
+  messageDesc(file_noodle_v1_noodle, 29);
 
 /**
  * @generated from message noodle.v1.CoordinatorMessage
@@ -1072,7 +1224,7 @@ export type CoordinatorMessage = Message<"noodle.v1.CoordinatorMessage"> & {
  * Use `create(CoordinatorMessageSchema)` to create a new message.
  */
 export const CoordinatorMessageSchema: GenMessage<CoordinatorMessage> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 29);
+  messageDesc(file_noodle_v1_noodle, 30);
 
 /**
  * @generated from message noodle.v1.Registered
@@ -1104,7 +1256,7 @@ export type Registered = Message<"noodle.v1.Registered"> & {
  * Use `create(RegisteredSchema)` to create a new message.
  */
 export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 30);
+  messageDesc(file_noodle_v1_noodle, 31);
 
 /**
  * @generated from message noodle.v1.HeartbeatAck
@@ -1121,7 +1273,7 @@ export type HeartbeatAck = Message<"noodle.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 31);
+  messageDesc(file_noodle_v1_noodle, 32);
 
 /**
  * PREPARE of reliability rule 5: load, verify, self-test, report ready.
@@ -1200,6 +1352,13 @@ export type Assign = Message<"noodle.v1.Assign"> & {
    * @generated from field: bool unverified = 14;
    */
   unverified: boolean;
+
+  /**
+   * The engine must be able to look into its steps, the head included.
+   *
+   * @generated from field: bool hooks = 15;
+   */
+  hooks: boolean;
 };
 
 /**
@@ -1207,7 +1366,7 @@ export type Assign = Message<"noodle.v1.Assign"> & {
  * Use `create(AssignSchema)` to create a new message.
  */
 export const AssignSchema: GenMessage<Assign> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 32);
+  messageDesc(file_noodle_v1_noodle, 33);
 
 /**
  * @generated from message noodle.v1.ModelIdentity
@@ -1252,7 +1411,7 @@ export type ModelIdentity = Message<"noodle.v1.ModelIdentity"> & {
  * Use `create(ModelIdentitySchema)` to create a new message.
  */
 export const ModelIdentitySchema: GenMessage<ModelIdentity> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 33);
+  messageDesc(file_noodle_v1_noodle, 34);
 
 /**
  * @generated from message noodle.v1.TensorHash
@@ -1274,7 +1433,7 @@ export type TensorHash = Message<"noodle.v1.TensorHash"> & {
  * Use `create(TensorHashSchema)` to create a new message.
  */
 export const TensorHashSchema: GenMessage<TensorHash> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 34);
+  messageDesc(file_noodle_v1_noodle, 35);
 
 /**
  * @generated from message noodle.v1.Retire
@@ -1291,7 +1450,7 @@ export type Retire = Message<"noodle.v1.Retire"> & {
  * Use `create(RetireSchema)` to create a new message.
  */
 export const RetireSchema: GenMessage<Retire> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 35);
+  messageDesc(file_noodle_v1_noodle, 36);
 
 /**
  * @generated from message noodle.v1.Shutdown
@@ -1308,7 +1467,7 @@ export type Shutdown = Message<"noodle.v1.Shutdown"> & {
  * Use `create(ShutdownSchema)` to create a new message.
  */
 export const ShutdownSchema: GenMessage<Shutdown> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 36);
+  messageDesc(file_noodle_v1_noodle, 37);
 
 /**
  * @generated from message noodle.v1.FetchRangesRequest
@@ -1330,7 +1489,7 @@ export type FetchRangesRequest = Message<"noodle.v1.FetchRangesRequest"> & {
  * Use `create(FetchRangesRequestSchema)` to create a new message.
  */
 export const FetchRangesRequestSchema: GenMessage<FetchRangesRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 37);
+  messageDesc(file_noodle_v1_noodle, 38);
 
 /**
  * @generated from message noodle.v1.ByteRange
@@ -1357,7 +1516,7 @@ export type ByteRange = Message<"noodle.v1.ByteRange"> & {
  * Use `create(ByteRangeSchema)` to create a new message.
  */
 export const ByteRangeSchema: GenMessage<ByteRange> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 38);
+  messageDesc(file_noodle_v1_noodle, 39);
 
 /**
  * @generated from message noodle.v1.RangeChunk
@@ -1389,7 +1548,7 @@ export type RangeChunk = Message<"noodle.v1.RangeChunk"> & {
  * Use `create(RangeChunkSchema)` to create a new message.
  */
 export const RangeChunkSchema: GenMessage<RangeChunk> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 39);
+  messageDesc(file_noodle_v1_noodle, 40);
 
 /**
  * @generated from message noodle.v1.GenerateRequest
@@ -1438,6 +1597,13 @@ export type GenerateRequest = Message<"noodle.v1.GenerateRequest"> & {
    * @generated from field: uint32 prefill_rows = 8;
    */
   prefillRows: number;
+
+  /**
+   * Level at which every step of this generation is observed: layer, role or node; empty = as the coordinator samples.
+   *
+   * @generated from field: string observe = 9;
+   */
+  observe: string;
 };
 
 /**
@@ -1445,7 +1611,7 @@ export type GenerateRequest = Message<"noodle.v1.GenerateRequest"> & {
  * Use `create(GenerateRequestSchema)` to create a new message.
  */
 export const GenerateRequestSchema: GenMessage<GenerateRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 40);
+  messageDesc(file_noodle_v1_noodle, 41);
 
 /**
  * @generated from message noodle.v1.GenerateEvent
@@ -1480,7 +1646,7 @@ export type GenerateEvent = Message<"noodle.v1.GenerateEvent"> & {
  * Use `create(GenerateEventSchema)` to create a new message.
  */
 export const GenerateEventSchema: GenMessage<GenerateEvent> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 41);
+  messageDesc(file_noodle_v1_noodle, 42);
 
 /**
  * @generated from message noodle.v1.GenerateStarted
@@ -1502,7 +1668,7 @@ export type GenerateStarted = Message<"noodle.v1.GenerateStarted"> & {
  * Use `create(GenerateStartedSchema)` to create a new message.
  */
 export const GenerateStartedSchema: GenMessage<GenerateStarted> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 42);
+  messageDesc(file_noodle_v1_noodle, 43);
 
 /**
  * @generated from message noodle.v1.GenerateToken
@@ -1534,7 +1700,7 @@ export type GenerateToken = Message<"noodle.v1.GenerateToken"> & {
  * Use `create(GenerateTokenSchema)` to create a new message.
  */
 export const GenerateTokenSchema: GenMessage<GenerateToken> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 43);
+  messageDesc(file_noodle_v1_noodle, 44);
 
 /**
  * @generated from message noodle.v1.StageStats
@@ -1591,7 +1757,7 @@ export type StageStats = Message<"noodle.v1.StageStats"> & {
  * Use `create(StageStatsSchema)` to create a new message.
  */
 export const StageStatsSchema: GenMessage<StageStats> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 44);
+  messageDesc(file_noodle_v1_noodle, 45);
 
 /**
  * @generated from message noodle.v1.KvHash
@@ -1618,7 +1784,7 @@ export type KvHash = Message<"noodle.v1.KvHash"> & {
  * Use `create(KvHashSchema)` to create a new message.
  */
 export const KvHashSchema: GenMessage<KvHash> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 45);
+  messageDesc(file_noodle_v1_noodle, 46);
 
 /**
  * @generated from message noodle.v1.GenerateDone
@@ -1662,7 +1828,43 @@ export type GenerateDone = Message<"noodle.v1.GenerateDone"> & {
  * Use `create(GenerateDoneSchema)` to create a new message.
  */
 export const GenerateDoneSchema: GenMessage<GenerateDone> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 46);
+  messageDesc(file_noodle_v1_noodle, 47);
+
+/**
+ * @generated from message noodle.v1.ReadTraceRequest
+ */
+export type ReadTraceRequest = Message<"noodle.v1.ReadTraceRequest"> & {
+  /**
+   * @generated from field: bytes session_id = 1;
+   */
+  sessionId: Uint8Array;
+};
+
+/**
+ * Describes the message noodle.v1.ReadTraceRequest.
+ * Use `create(ReadTraceRequestSchema)` to create a new message.
+ */
+export const ReadTraceRequestSchema: GenMessage<ReadTraceRequest> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 48);
+
+/**
+ * A part of a document of schema noodle.trace.v1, UTF-8; the parts in order are the document.
+ *
+ * @generated from message noodle.v1.TraceChunk
+ */
+export type TraceChunk = Message<"noodle.v1.TraceChunk"> & {
+  /**
+   * @generated from field: bytes data = 1;
+   */
+  data: Uint8Array;
+};
+
+/**
+ * Describes the message noodle.v1.TraceChunk.
+ * Use `create(TraceChunkSchema)` to create a new message.
+ */
+export const TraceChunkSchema: GenMessage<TraceChunk> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 49);
 
 /**
  * @generated from message noodle.v1.StatusRequest
@@ -1675,7 +1877,7 @@ export type StatusRequest = Message<"noodle.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 47);
+  messageDesc(file_noodle_v1_noodle, 50);
 
 /**
  * @generated from message noodle.v1.StatusResponse
@@ -1694,7 +1896,7 @@ export type StatusResponse = Message<"noodle.v1.StatusResponse"> & {
  * Use `create(StatusResponseSchema)` to create a new message.
  */
 export const StatusResponseSchema: GenMessage<StatusResponse> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 48);
+  messageDesc(file_noodle_v1_noodle, 51);
 
 /**
  * @generated from enum noodle.v1.StreamRole
@@ -1862,6 +2064,16 @@ export const CoordinatorService: GenService<{
     methodKind: "unary";
     input: typeof PingRequestSchema;
     output: typeof PingResponseSchema;
+  },
+  /**
+   * What a generation looked like from inside, as far as the coordinator keeps it.
+   *
+   * @generated from rpc noodle.v1.CoordinatorService.ReadTrace
+   */
+  readTrace: {
+    methodKind: "server_streaming";
+    input: typeof ReadTraceRequestSchema;
+    output: typeof TraceChunkSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_noodle_v1_noodle, 1);

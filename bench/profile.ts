@@ -1,0 +1,93 @@
+import { existsSync } from "node:fs";
+import { cpus, homedir } from "node:os";
+import { join } from "node:path";
+import type { CostClass, ProfileDocument } from "../src/profile/index.ts";
+import { profileModel, type ProfileOptions } from "../src/profiler/index.ts";
+import { type BenchContext } from "./lib.ts";
+import { prepareModel } from "./models.ts";
+
+const bench = "profile";
+const GRID = { decodeRows: [1, 4], prefillRows: [64], contexts: [0, 256] } as const;
+const BUDGET_MS = 40_000;
+/** Below it a time is that of the callbacks around it: the lookup of one row of the embedding. */
+const LEAST_MS = 0.02;
+const REAL_MODEL = join(homedir(), ".cache", "noodlecore", "models", "SmolLM2-135M-Instruct.Q4_1.gguf");
+
+/** How well a profile repeats, and how well layers of random values stand for real ones. */
+export async function benchProfile(context: BenchContext): Promise<void> {
+  const models = [await prepareModel(context), REAL_MODEL];
+  for (const model of models) {
+    if (!existsSync(model)) {
+      context.log(`${model} is not there: scripts/fetch-real-model.sh gets it`);
+      continue;
+    }
+    const options: ProfileOptions = { ...GRID, model, threads: cpus().length, level: "layer", budgetMs: BUDGET_MS };
+    const first = await profileModel(options);
+    const synthetic = await profileModel({ ...options, synthetic: true });
+    const second = await profileModel(options);
+    const name = first.model.name ?? model;
+    for (const [subject, other, limit] of [
+      ["a second run", second, 0.03],
+      ["synthetic", synthetic, 0.05],
+    ] as const) {
+      for (const { unitClass, errors } of compareClasses(first, other)) {
+        conclude(context, `${name}: ${unitClass}`, subject, errors, limit);
+      }
+      conclude(context, `${name}: mean over units`, subject, [...compareUnits(first, other)], limit);
+    }
+  }
+}
+
+/** Relative differences of the cells that both have, class by class. */
+function compareClasses(
+  first: ProfileDocument,
+  other: ProfileDocument,
+): readonly { readonly unitClass: string; readonly errors: readonly number[] }[] {
+  return first.cost_model.classes.map((unitClass) => {
+    const match = other.cost_model.classes.find(({ name }) => name === unitClass.name);
+    return { unitClass: unitClass.name, errors: match === undefined ? [] : [...compareTables(unitClass, match)] };
+  });
+}
+
+function* compareUnits(first: ProfileDocument, other: ProfileDocument): Generator<number> {
+  for (const unitClass of first.cost_model.classes) {
+    const match = other.cost_model.classes.find(({ name }) => name === unitClass.name);
+    if (match === undefined) continue;
+    for (const _unit of unitClass.units) yield* compareTables(unitClass, match);
+  }
+}
+
+function* compareTables(left: CostClass, right: CostClass): Generator<number> {
+  for (const phase of ["decode", "prefill"] as const) {
+    for (const [i, row] of left[phase].ms.entries()) {
+      for (const [j, ms] of row.entries()) {
+        const rows = right[phase].rows.indexOf(left[phase].rows[i] ?? -1);
+        const column = right[phase].contexts.indexOf(left[phase].contexts[j] ?? -1);
+        const otherMs = right[phase].ms[rows]?.[column] ?? null;
+        if (ms !== null && otherMs !== null && ms >= LEAST_MS) yield Math.abs(otherMs / ms - 1);
+      }
+    }
+  }
+}
+
+function conclude(
+  context: BenchContext,
+  name: string,
+  subject: string,
+  errors: readonly number[],
+  limit: number,
+): void {
+  if (errors.length === 0) return context.log(`${name}, ${subject}: nothing to compare`);
+  const mean = errors.reduce((sum, error) => sum + error, 0) / errors.length;
+  context.conclude({
+    bench,
+    name,
+    subject,
+    baseline: "the first run",
+    ratio: mean,
+    low: Math.min(...errors),
+    high: Math.max(...errors),
+    goal: `<= ${limit}`,
+    met: mean <= limit,
+  });
+}

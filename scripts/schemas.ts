@@ -1,0 +1,32 @@
+import { z } from "zod";
+import { LOG_SCHEMAS } from "../src/logs/index.ts";
+import { costModelSchema, profileSchema } from "../src/profile/index.ts";
+import { RequestTraceSchema } from "../src/trace/index.ts";
+
+/** Every document and log line whose form is published, by the name in its `schema` field. */
+export const PUBLISHED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
+  "noodle.profile.v1": profileSchema,
+  "noodle.cost_model.v1": costModelSchema,
+  "noodle.trace.v1": RequestTraceSchema,
+  ...LOG_SCHEMAS,
+};
+
+export function nameSchemaFile(name: string): string {
+  return `${name}.schema.json`;
+}
+
+/**
+ * The file of a schema in `schemas/`, ready to be written. It describes what is read: keys that a later release adds
+ * are allowed.
+ */
+export function renderSchema(name: string, schema: z.ZodType): string {
+  const { $schema, ...rest } = z.toJSONSchema(schema, {
+    io: "input",
+    target: "draft-2020-12",
+    // Says of TypeScript's types what a file has no use for.
+    override: ({ jsonSchema }) => {
+      delete jsonSchema.readOnly;
+    },
+  });
+  return `${JSON.stringify({ $schema, title: name, ...rest }, null, 2)}\n`;
+}

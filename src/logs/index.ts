@@ -1,0 +1,14 @@
+export { describeRow } from "./describe-row.ts";
+export { foldLogs } from "./fold-logs.ts";
+export type { LogModel } from "./header.ts";
+export { findLogChains, type LogChain } from "./log-chains.ts";
+export { LogObserver, type LogObserverOptions } from "./log-observer.ts";
+export type { LogWriterOptions } from "./log-options.ts";
+export { LogCounter, type LogFileSummary, type LogStreamSummary, type LogSummary } from "./log-summary.ts";
+export { LogWriter, type LogWriterStats } from "./log-writer.ts";
+export { mergeLogs, type MergeOptions } from "./merge-logs.ts";
+export { type BadLine, readLog, type ReadLogOptions } from "./read-log.ts";
+export type { LogVisitor } from "./row-records.ts";
+export { LOG_SCHEMAS, type LogHeader, type LogRow, type LogRows } from "./schemas.ts";
+export { LOG_STREAMS, type LogStream } from "./streams.ts";
+export { type StageTotal, StageTotals } from "./stage-totals.ts";

@@ -1,0 +1,6 @@
+/** What a process runs. */
+export interface BuildInfo {
+  readonly noodlecoreVersion: string;
+  /** Empty where the process has no engine. */
+  readonly engineBuild: string;
+}

@@ -1,0 +1,10 @@
+export { BASELINE_RULES, compareBaselines, type ComparisonRow, planBaseline } from "./baselines/compare.ts";
+export type { LinearGoal, LinearResult, LinearSolver } from "./cover.ts";
+export { type Objective, PROBLEM_LIMITS, type Problem, type ProblemNode, problemSchema } from "./document.ts";
+export { type Bottleneck, evaluatePlan, type PlanValue, type StageRange, type Violation } from "./evaluate.ts";
+export { type Growth, planGrowth } from "./growth.ts";
+export { openHighs } from "./highs/open-highs.ts";
+export { type PlanOptions, planProblem } from "./plan.ts";
+export type { Infeasibility, PlanAlternative, PlanDocument, PlanFigures, PlanStage, Remedy } from "./plan-document.ts";
+export { parseProblem, readProblem } from "./read-problem.ts";
+export { describePlan } from "./words.ts";

@@ -1,0 +1,2 @@
+export { OtlpTelemetry, type OtlpTelemetryOptions } from "./otlp-telemetry.ts";
+export { readOtlpUrl } from "./otlp-url.ts";
