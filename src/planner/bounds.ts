@@ -1,3 +1,4 @@
+import type { Deadline } from "./deadline.ts";
 import type { Instance } from "./instance.ts";
 import type { Kinds } from "./kinds.ts";
 import { listCounts, reachEnds } from "./reach.ts";
@@ -18,17 +19,12 @@ const MOMENTUM = 0.8;
  *
  * @param highMs a period that is possible, or the largest of interest
  */
-export function boundPeriod(
-  kinds: Kinds,
-  lowMs: number,
-  highMs: number,
-  maxNodes: number = Number.POSITIVE_INFINITY,
-): number {
+export function boundPeriod(kinds: Kinds, lowMs: number, highMs: number, maxNodes: number, deadline: Deadline): number {
   const low = Math.max(lowMs, boundByUnits(kinds));
   if (!(low < highMs)) return Math.min(low, highMs);
   let impossible = low;
   let open = Number.isFinite(highMs) ? highMs : largestStageMs(kinds);
-  for (let step = 0; step < HALVINGS && open - impossible > 1e-5 * open; step++) {
+  for (let step = 0; step < HALVINGS && open - impossible > 1e-5 * open && !deadline.passed; step++) {
     const middle = impossible + (open - impossible) / 2;
     if (weighUnits(kinds, middle, maxNodes).impossible) impossible = middle;
     else open = middle;
@@ -39,26 +35,29 @@ export function boundPeriod(
 /** Some node has to serve each unit; and unless one node serves all, some hop is used. */
 function boundByUnits(kinds: Kinds): number {
   const { instance } = kinds;
-  let bound = 0;
   let alone = Number.POSITIVE_INFINITY;
   const least = new Float64Array(instance.units).fill(Number.POSITIVE_INFINITY);
   for (let kind = 0; kind < kinds.size; kind++) {
     const node = kinds.node(kind);
     if (instance.fits(node, 0, instance.units)) alone = Math.min(alone, instance.stageMs(node, 0, instance.units));
-    for (let unit = 0; unit < instance.units; unit++) {
-      least[unit] = Math.min(least[unit] as number, leastWith(instance, node, unit));
+    for (const [unit, ms] of listLeastTimes(instance, node).entries()) {
+      least[unit] = Math.min(least[unit] as number, ms);
     }
   }
-  for (const ms of least) bound = Math.max(bound, ms);
-  return Math.min(alone, Math.max(bound, instance.leastOccupyMs));
+  const bound = least.reduce((most, ms) => Math.max(most, ms), instance.leastOccupyMs);
+  return Math.min(alone, bound);
 }
 
-/** The least time of any stage of `node` that holds `unit`. */
-function leastWith(instance: Instance, node: number, unit: number): number {
+/** Of each unit, the least time of any stage of `node` that holds it; infinite where it can't hold it. */
+export function listLeastTimes(instance: Instance, node: number): Float64Array {
+  const { units } = instance;
   const { tableMs } = instance.node(node);
-  if (tableMs !== null)
-    return tableMs.reduce((least, ms, count) => (count > 0 ? Math.min(least, ms) : least), Number.POSITIVE_INFINITY);
-  return instance.fits(node, unit, unit + 1) ? instance.stageMs(node, unit, unit + 1) : Number.POSITIVE_INFINITY;
+  const times = new Float64Array(units).fill(Number.POSITIVE_INFINITY);
+  if (tableMs !== null) return times.fill(tableMs.slice(1).reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY));
+  for (let unit = 0; unit < units; unit++) {
+    if (instance.fits(node, unit, unit + 1)) times[unit] = instance.stageMs(node, unit, unit + 1);
+  }
+  return times;
 }
 
 function largestStageMs(kinds: Kinds): number {

@@ -3,7 +3,7 @@ import type { Kinds } from "./kinds.ts";
 import { listCounts } from "./reach.ts";
 
 /** More candidates than this are not listed; the search then halves the range of real numbers. */
-const CANDIDATES_MAX = 4_000_000;
+const CANDIDATES_MAX = 1_000_000;
 
 /**
  * Every value that a period in [lowMs, highMs] can have: times of stages that fit, times for which hops occupy a link.

@@ -147,7 +147,7 @@ describe("search and bounds", () => {
       for (const problem of drawMany(60, { links, tables: "some" })) {
         const kinds = kindsOf(problem);
         const truth = truthOf(problem);
-        const bound = boundPeriod(kinds, 0, ANY);
+        const bound = boundPeriod(kinds, 0, ANY, ANY, NEVER);
         expect(bound).toBeLessThanOrEqual(truth.period * (1 + 1e-9));
         const incumbent = withAlone(kinds);
         incumbent.raise(bound);

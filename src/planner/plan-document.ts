@@ -36,8 +36,8 @@ export interface Remedy {
 }
 
 export interface Infeasibility {
-  /** What is short first; `rule`: of a baseline, whose rule gives no plan. */
-  readonly resource: "memory" | "max_units" | "table" | "period" | "rule";
+  /** What is short first; `rule`: of a baseline, whose rule gives no plan; `time`: nothing is known. */
+  readonly resource: "memory" | "max_units" | "table" | "period" | "rule" | "time";
   /** In the resource's own unit: bytes, units, milliseconds; null when only a search failed. */
   readonly short_by: number | null;
   readonly words: string;

@@ -8,7 +8,7 @@ import { MEETS, meets } from "./incumbent.ts";
 import { Instance } from "./instance.ts";
 import { groupKinds } from "./kinds.ts";
 import { NoodleError } from "../common/index.ts";
-import type { PlanAlternative, PlanDocument, PlanFigures } from "./plan-document.ts";
+import type { Infeasibility, PlanAlternative, PlanDocument, PlanFigures } from "./plan-document.ts";
 import type { SolveContext } from "./solve/context.ts";
 import { solveFewest } from "./solve/fewest.ts";
 import { solveLatency } from "./solve/latency.ts";
@@ -53,7 +53,9 @@ export async function planProblem(problem: Problem, options: PlanOptions): Promi
   const best = outcome.drafts[0];
   const head = { schema: "noodle.plan.v1", objective: problem.objective } as const;
   if (best === undefined) {
-    const infeasible = await explainInfeasible(context, () => findLeastPeriod(context));
+    const infeasible = outcome.proven
+      ? await explainInfeasible(context, () => findLeastPeriod(context))
+      : NOTHING_KNOWN;
     return {
       ...head,
       feasible: false,
@@ -95,6 +97,14 @@ export async function planProblem(problem: Problem, options: PlanOptions): Promi
     alternatives,
   };
 }
+
+/** Nothing may be said of what is short while there may be a plan. */
+const NOTHING_KNOWN: Infeasibility = {
+  resource: "time",
+  short_by: null,
+  words: "time: no plan was found, and that there is none is not proven; the least: a longer time_limit_s",
+  remedies: [],
+};
 
 async function solve(context: SolveContext): Promise<Outcome> {
   const { kinds } = context;

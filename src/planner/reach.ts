@@ -67,7 +67,8 @@ export function listCounts(instance: Instance, node: number, limitMs: number): n
   const { tableMs, maxUnits } = instance.node(node);
   const counts: number[] = [];
   for (let count = 1; count <= maxUnits; count++) {
-    if ((tableMs?.[count] ?? Number.POSITIVE_INFINITY) <= limitMs) counts.push(count);
+    const ms = tableMs?.[count] ?? Number.POSITIVE_INFINITY;
+    if (Number.isFinite(ms) && ms <= limitMs) counts.push(count);
   }
   return counts;
 }

@@ -4,6 +4,9 @@ import { type Baseline, countCapacity, meanUnitMs } from "./baseline.ts";
 /** What a hop costs beside its round trip, in Petals' own reckoning. */
 const HOP_PENALTY_MS = 18;
 
+/** Units that are sorted in windows: more takes minutes. */
+const WORK_MAX = 5e7;
+
 interface Host {
   readonly node: number;
   readonly first: number;
@@ -15,6 +18,8 @@ export const petals: Baseline = {
   name: "petals",
   rule: "each node in turn takes the span with the least throughput, then the quickest route (Petals)",
   plan: (instance) => {
+    if (instance.nodes.length * instance.units ** 2 > WORK_MAX)
+      return { reason: "has too many nodes and units for it" };
     const hosts = placeHosts(instance);
     const route = findRoute(instance, hosts);
     if (route === null) return { reason: "its spans leave units without a node" };

@@ -10,8 +10,8 @@ export interface BlockPlan {
   readonly cost: number;
 }
 
-/** Choices are remembered for each node and each state: more than this is too much. */
-const CELLS_MAX = 2 ** 26;
+/** Choices are remembered for each node and each state: more than this takes too long. */
+const CELLS_MAX = 2 ** 24;
 const PLACES: readonly Place[] = ["first", "middle", "last"];
 
 export function fitsBlockKnapsack(instance: Instance): boolean {
@@ -33,13 +33,14 @@ export function packBlocks(instance: Instance, limitMs: number, cost: BlockCost,
   // State: which ends are taken (bit 0 the first, bit 1 the last stage) and how many blocks.
   let costs = new Float64Array(4 * width).fill(Number.POSITIVE_INFINITY);
   costs[0] = 0;
-  const choices = new Int16Array(instance.nodes.length * 4 * width);
-  for (let index = 0; index < instance.nodes.length; index++) {
-    if (index % 64 === 0) deadline.check();
+  const offered = listOffers(instance, limitMs, cost, deadline);
+  const choices = new Int16Array(offered.length * 4 * width);
+  for (const [turn, { node: index, countsOf }] of offered.entries()) {
+    if (turn % 64 === 0) deadline.check();
     const next = Float64Array.from(costs);
-    const chosen = choices.subarray(index * 4 * width, (index + 1) * 4 * width);
+    const chosen = choices.subarray(turn * 4 * width, (turn + 1) * 4 * width);
     for (const [code, place] of PLACES.entries()) {
-      const counts = listBlockCounts(instance, index, place, limitMs);
+      const counts = countsOf[code] ?? [];
       if (counts.length === 0) continue;
       const bit = place === "first" ? 1 : place === "last" ? 2 : 0;
       const price = (count: number): number => {
@@ -61,7 +62,32 @@ export function packBlocks(instance: Instance, limitMs: number, cost: BlockCost,
   }
   const total = costs[3 * width + blocks] as number;
   if (!Number.isFinite(total)) return null;
-  return { pieces: readChoices(instance, choices), cost: total };
+  return { pieces: readChoices(instance, offered, choices), cost: total };
+}
+
+/** A node with the numbers of blocks that it can take at each place. */
+interface Offer {
+  readonly node: number;
+  readonly countsOf: readonly (readonly number[])[];
+}
+
+/**
+ * The nodes that a plan may need. Where only their number counts, no plan needs more than the largest few at each place:
+ * there are never more stages than units.
+ */
+function listOffers(instance: Instance, limitMs: number, cost: BlockCost, deadline: Deadline): Offer[] {
+  const offers = instance.nodes.map((_, node) => {
+    if (node % 64 === 0) deadline.check();
+    return { node, countsOf: PLACES.map((place) => listBlockCounts(instance, node, place, limitMs)) };
+  });
+  const areRuns = instance.nodes.every((node) => node.tableMs === null);
+  if (cost === "latency" || !areRuns || offers.length <= 3 * (instance.units + 1)) return offers;
+  const kept = new Set<Offer>();
+  for (const code of PLACES.keys()) {
+    const largest = [...offers].sort((a, b) => (b.countsOf[code]?.length ?? 0) - (a.countsOf[code]?.length ?? 0));
+    for (const offer of largest.slice(0, instance.units + 1)) kept.add(offer);
+  }
+  return offers.filter((offer) => kept.has(offer));
 }
 
 /** Counts that are a run, prices that are linear: a sliding window. */
@@ -119,13 +145,13 @@ function relaxTable(
 }
 
 /** The stages in order: first, middle ones by node, last. */
-function readChoices(instance: Instance, choices: Int16Array): Piece[] {
+function readChoices(instance: Instance, offered: readonly Offer[], choices: Int16Array): Piece[] {
   const width = instance.units - 1;
   const taken: { node: number; place: Place; blocks: number }[] = [];
   let ends = 3;
   let total = instance.units - 2;
-  for (let node = instance.nodes.length - 1; node >= 0; node--) {
-    const mark = choices[(node * 4 + ends) * width + total] as number;
+  for (const [turn, { node }] of [...offered.entries()].reverse()) {
+    const mark = choices[(turn * 4 + ends) * width + total] as number;
     if (mark === 0) continue;
     const place = PLACES[(mark - 1) % 3] as Place;
     const blocks = Math.floor((mark - 1) / 3);

@@ -1,4 +1,4 @@
-import type { Instance, InstanceNode } from "../instance.ts";
+import type { Instance } from "../instance.ts";
 
 /**
  * Whether the order of the middle stages means nothing: hops all cost the same, and the units between the first and the
@@ -30,13 +30,23 @@ export function rangeOf(units: number, place: Place, blocks: number): [first: nu
 /** Numbers of blocks that a node can take at a place within `limitMs`, ascending; a middle stage takes at least one. */
 export function listBlockCounts(instance: Instance, index: number, place: Place, limitMs: number): number[] {
   const { units } = instance;
-  const node: InstanceNode = instance.node(index);
-  const counts: number[] = [];
-  for (let blocks = place === "middle" ? 1 : 0; blocks <= units - 2; blocks++) {
+  const least = place === "middle" ? 1 : 0;
+  const isAllowed = (blocks: number): boolean => {
     const [first, end] = rangeOf(units, place, blocks);
-    const allowed = instance.fits(index, first, end) && instance.stageMs(index, first, end) <= limitMs;
-    if (allowed) counts.push(blocks);
-    else if (node.tableMs === null) break;
+    return instance.fits(index, first, end) && instance.stageMs(index, first, end) <= limitMs;
+  };
+  const counts: number[] = [];
+  if (instance.node(index).tableMs !== null) {
+    for (let blocks = least; blocks <= units - 2; blocks++) if (isAllowed(blocks)) counts.push(blocks);
+    return counts;
   }
+  // More blocks take more of everything: the allowed numbers are a run.
+  let [low, high] = [least - 1, units - 2];
+  while (low < high) {
+    const middle = Math.ceil((low + high) / 2);
+    if (middle >= least && isAllowed(middle)) low = middle;
+    else high = middle - 1;
+  }
+  for (let blocks = least; blocks <= low; blocks++) counts.push(blocks);
   return counts;
 }

@@ -1,3 +1,4 @@
+import { listLeastTimes } from "../bounds.ts";
 import type { Instance } from "../instance.ts";
 import type { Kinds } from "../kinds.ts";
 import { reachEnds } from "../reach.ts";
@@ -58,20 +59,13 @@ function bestRates(instance: Instance, node: number): Float64Array {
 /** At most R nodes hold a unit: together they can't be quicker than the R quickest. */
 function boundByHolders(kinds: Kinds): number {
   const { instance } = kinds;
+  const times = kinds.members.map((_, kind) => listLeastTimes(instance, kinds.node(kind)));
   let bound = 0;
   for (let unit = 0; unit < instance.units; unit++) {
     const rates: number[] = [];
-    for (let kind = 0; kind < kinds.size; kind++) {
-      const node = kinds.node(kind);
-      const { tableMs } = instance.node(node);
-      const ms =
-        tableMs === null
-          ? instance.fits(node, unit, unit + 1)
-            ? instance.stageMs(node, unit, unit + 1)
-            : Number.POSITIVE_INFINITY
-          : tableMs.slice(1).reduce((a, b) => Math.min(a, b), Number.POSITIVE_INFINITY);
+    for (const [kind, ofKind] of times.entries()) {
       const copies = Math.min(instance.replicas, (kinds.members[kind] as readonly number[]).length);
-      for (let copy = 0; copy < copies; copy++) rates.push(1 / ms);
+      for (let copy = 0; copy < copies; copy++) rates.push(1 / (ofKind[unit] as number));
     }
     const sum = rates
       .sort((a, b) => b - a)

@@ -1,4 +1,4 @@
-import { TimeIsUp } from "../deadline.ts";
+import { type Deadline, TimeIsUp } from "../deadline.ts";
 import type { Draft, DraftStage } from "../draft.ts";
 import { measureDraft } from "../draft.ts";
 import type { Instance } from "../instance.ts";
@@ -35,7 +35,7 @@ export async function searchReplicas(context: SolveContext): Promise<Candidate[]
     const stages = kinds
       .assignNodes(incumbent.plan)
       .map(({ node, first, end }) => ({ nodes: [node], first, end, pipeline: 0 }));
-    found.push(valueOf(instance, stages), valueOf(instance, widen(instance, stages)));
+    found.push(valueOf(instance, stages), valueOf(instance, widen(instance, stages, deadline)));
   }
   const wide = tryWide(context, found);
   if (wide !== null) found.push(valueOf(instance, wide));
@@ -59,28 +59,46 @@ function tryWide({ kinds, deadline }: SolveContext, found: readonly Candidate[])
 }
 
 /** Gives nodes without work to the slowest stage, as long as that helps. */
-function widen(instance: Instance, start: Draft): Draft {
+function widen(instance: Instance, start: Draft, deadline: Deadline): Draft {
   let draft = start;
+  let { periodMs } = valueOf(instance, draft);
   const used = new Set(draft.flatMap((stage) => stage.nodes));
-  let spare = instance.nodes.map((_, index) => index).filter((index) => !used.has(index));
-  for (;;) {
-    const { periodMs } = valueOf(instance, draft);
+  const spare = new Set(instance.nodes.map((_, index) => index).filter((index) => !used.has(index)));
+  while (!deadline.passed) {
     const { bottleneck } = measureDraft(instance, draft).value;
-    if (bottleneck.kind === "hop") return draft;
-    const slowest = draft[bottleneck.stage] as DraftStage;
-    if (slowest.nodes.length >= instance.replicas) return draft;
-    let best: { draft: Draft; node: number; periodMs: number } | null = null;
+    const at = bottleneck.stage;
+    const slowest = draft[at] as DraftStage;
+    if (bottleneck.kind === "hop" || slowest.nodes.length >= instance.replicas) return draft;
+    const neighbours = { before: draft[at - 1]?.nodes ?? [], after: draft[at + 1]?.nodes ?? [] };
+    let best: { node: number; ms: number } | null = null;
     for (const node of spare) {
       if (!instance.fits(node, slowest.first, slowest.end)) continue;
-      const wider = draft.with(bottleneck.stage, { ...slowest, nodes: [...slowest.nodes, node] });
-      const value = valueOf(instance, wider);
-      if (value.periodMs < (best?.periodMs ?? periodMs)) best = { draft: wider, node, periodMs: value.periodMs };
+      const ms = instance.stageMs(node, slowest.first, slowest.end);
+      if (ms < (best?.ms ?? Number.POSITIVE_INFINITY) && areQuickHops(instance, node, neighbours, periodMs)) {
+        best = { node, ms };
+      }
     }
     if (best === null) return draft;
-    const { node } = best;
-    draft = best.draft;
-    spare = spare.filter((index) => index !== node);
+    const wider = draft.with(at, { ...slowest, nodes: [...slowest.nodes, best.node] });
+    const value = valueOf(instance, wider);
+    if (value.periodMs > periodMs) return draft;
+    spare.delete(best.node);
+    draft = wider;
+    periodMs = value.periodMs;
   }
+  return draft;
+}
+
+function areQuickHops(
+  instance: Instance,
+  node: number,
+  { before, after }: { readonly before: readonly number[]; readonly after: readonly number[] },
+  limitMs: number,
+): boolean {
+  return (
+    before.every((other) => instance.occupyMs(other, node) < limitMs) &&
+    after.every((other) => instance.occupyMs(node, other) < limitMs)
+  );
 }
 
 /** Deals the nodes out in turns, the quickest first, and plans each hand; null when no hand makes a pipeline. */

@@ -45,7 +45,10 @@ export function searchPeriod(kinds: Kinds, unitWeights: UnitWeights, options: Be
     .sort((a, b) => (gains[b] as number) - (gains[a] as number))
     .slice(0, Math.max(KINDS_MIN, KINDS_PER_UNIT * units));
   const ends = new Map(
-    useful.map((kind) => [kind, reachEnds(kinds.instance, kinds.node(kind), options.limitMs)] as const),
+    useful.map((kind) => {
+      options.deadline.check();
+      return [kind, reachEnds(kinds.instance, kinds.node(kind), options.limitMs)] as const;
+    }),
   );
   const lasts = useful
     .map((kind) => ({ kind, first: (ends.get(kind) as Int16Array).indexOf(units) }))
@@ -78,7 +81,10 @@ export function searchPeriod(kinds: Kinds, unitWeights: UnitWeights, options: Be
 export function searchLatency(kinds: Kinds, completions: Float64Array, options: BeamOptions): readonly Piece[] | null {
   const { instance } = kinds;
   const { limitMs } = options;
-  const ends = kinds.members.map((_, kind) => reachEnds(instance, kinds.node(kind), limitMs));
+  const ends = kinds.members.map((_, kind) => {
+    options.deadline.check();
+    return reachEnds(instance, kinds.node(kind), limitMs);
+  });
   return growBeam(
     kinds,
     kinds.members.map((_, kind) => kind),

@@ -21,7 +21,10 @@ export function improvePeriod(
   let steps = 0;
   for (;;) {
     const limitMs = periodOf(kinds, plan) * (1 - 1e-9);
-    const ends = kinds.members.map((_, kind) => reachEnds(kinds.instance, kinds.node(kind), limitMs));
+    const ends = kinds.members.map((_, kind) => {
+      deadline.check();
+      return reachEnds(kinds.instance, kinds.node(kind), limitMs);
+    });
     let better: readonly Piece[] | null = null;
     for (const order of listChanges(
       kinds,

@@ -21,8 +21,10 @@ export interface Solved {
 /** (State, kind) pairs of one test: beyond the first number other exact ways are quicker, beyond the second too slow. */
 const STATES_QUICK = 2 ** 21;
 const STATES_MAX = 2 ** 25;
+/** Of the time, for the first bound. */
+const BOUND_SHARE = 0.25;
 /** After the time limit: enough to have some plan. */
-const GRACE_MS = 500;
+const GRACE_MS = 1_000;
 
 /** The state space if a test of it is not too long. */
 export function openStates(context: SolveContext, limit: number = STATES_MAX): StateSpace | null {
@@ -53,7 +55,8 @@ export async function solvePeriod(context: SolveContext, capMs: number, maxNodes
     incumbent.raise(incumbent.value);
     return { incumbent, algorithm: "one-node" };
   }
-  incumbent.raise(boundPeriod(kinds, 0, Math.min(capMs, incumbent.value), maxNodes));
+  const highMs = Math.min(capMs, incumbent.value);
+  incumbent.raise(boundPeriod(kinds, 0, highMs, maxNodes, deadline.within(deadline.leftMs * BOUND_SHARE)));
   const { states, blocks } = chooseExact(context);
   try {
     if (states !== null) {
@@ -66,7 +69,7 @@ export async function solvePeriod(context: SolveContext, capMs: number, maxNodes
     }
   } catch (thrown) {
     if (!(thrown instanceof TimeIsUp)) throw thrown;
-    if (incumbent.plan === null) search(context, capMs, maxNodes, incumbent);
+    search(context, capMs, maxNodes, incumbent);
     return { incumbent, algorithm: `${blocks ? "block-knapsack" : "subset-dp"}, cut short` };
   }
   search(context, capMs, maxNodes, incumbent);

@@ -41,22 +41,26 @@ export function probeLongest(space: StateSpace, options: ProbeOptions): Found | 
   });
   const prefixes = new Int16Array(size * classes.count).fill(-1);
   const odometer = new Odometer(space);
+  // Classes that are reached in a state, the longest prefix first: the first that allows a kind is the best for it.
+  const reached = new Int32Array(classes.count);
   let best: { state: number; kind: number; from: number; nodes: number } | null = null;
   for (let state = 0; state < size; state++, odometer.advance()) {
     if (state % CHECK_EVERY === 0) deadline.check();
     if (odometer.used >= (best === null ? maxNodes : Math.min(maxNodes, best.nodes - 1))) continue;
+    const row = state * classes.count;
+    const reachedCount = state === 0 ? 0 : sortReached(prefixes, row, reached);
+    if (state > 0 && reachedCount === 0) continue;
     for (let kind = 0; kind < counts.length; kind++) {
       if ((odometer.digits[kind] as number) >= (counts[kind] as number)) continue;
       let from = state === 0 ? 0 : -1;
-      if (state > 0) {
-        for (let c = 0; c < classes.count; c++) {
-          if (((classes.followers[c] as number) >>> kind) & 1) {
-            const prefix = prefixes[state * classes.count + c] as number;
-            if (prefix > from) from = prefix;
-          }
+      for (let at = 0; at < reachedCount; at++) {
+        const c = reached[at] as number;
+        if (((classes.followers[c] as number) >>> kind) & 1) {
+          from = prefixes[row + c] as number;
+          break;
         }
-        if (from < 0) continue;
       }
+      if (from < 0) continue;
       const end = (ends[kind] as Int16Array)[from] as number;
       if (end === from && !relaxed) continue;
       if (end === units) {
@@ -69,6 +73,22 @@ export function probeLongest(space: StateSpace, options: ProbeOptions): Found | 
     }
   }
   return best === null ? null : describeFound(space, classes, ends, prefixes, best);
+}
+
+/** Writes the classes with a prefix to `reached`, by falling prefix. @returns how many */
+function sortReached(prefixes: Int16Array, row: number, reached: Int32Array): number {
+  let count = 0;
+  for (let c = 0; c < reached.length; c++) {
+    const prefix = prefixes[row + c] as number;
+    if (prefix < 0) continue;
+    let at = count++;
+    while (at > 0 && (prefixes[row + (reached[at - 1] as number)] as number) < prefix) {
+      reached[at] = reached[at - 1] as number;
+      at--;
+    }
+    reached[at] = c;
+  }
+  return count;
 }
 
 /** From a longer prefix a table may get less far than from a shorter one; a bound must not. */
