@@ -33,7 +33,7 @@ export async function writeLongRun(directory: string, bytes: number): Promise<nu
         ...step,
         stepId: step.stepId + round * STEPS_PER_ROUND,
         sentMonoNs: step.sentMonoNs + shift,
-        receivedMonoNs: step.receivedMonoNs === null ? null : step.receivedMonoNs + shift,
+        receivedMonoNs: step.receivedMonoNs + shift,
       });
     }
     for (const layer of layers) observer.onLayer({ ...layer, stepId: layer.stepId + round * STEPS_PER_ROUND });

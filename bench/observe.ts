@@ -238,6 +238,7 @@ function makeStep(index: number): StepRecord {
     stepId: index,
     epoch: 1,
     requestIds: ["6f3c1b7a9d5e4f208c1b7a9d5e4f2081"],
+    sampledRequestIds: ["6f3c1b7a9d5e4f208c1b7a9d5e4f2081"],
     phase: "decode",
     rows: 1,
     contextTokens: index % 4096,

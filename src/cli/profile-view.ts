@@ -1,3 +1,4 @@
+import { sum } from "../common/index.ts";
 import type { ProfileCell, ProfileDocument, ProfileRow } from "../profile/index.ts";
 import { formatMs } from "./quantities.ts";
 import { renderTable } from "./table.ts";
@@ -223,8 +224,4 @@ function percent(ratio: number): string {
 function figure(value: number): string {
   if (value === 0) return "-";
   return value >= 100 ? value.toFixed(0) : value.toPrecision(3);
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }

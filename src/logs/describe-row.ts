@@ -53,7 +53,7 @@ function describeStep(row: LogRows["step"]): string {
     const hop = stage.hop_ns === null ? "" : `hop ${formatNs(stage.hop_ns)}, `;
     return `[${stage.stage} ${stage.node_id}: ${hop}queue ${formatNs(stage.queue_ns)}, compute ${formatNs(stage.compute_ns)}, serialize ${formatNs(stage.serialize_ns)}]`;
   });
-  const took = row.duration_ns === null ? "no answer due" : formatNs(row.duration_ns);
+  const took = formatNs(row.duration_ns);
   return `step ${row.epoch}/${row.step_id} ${row.phase}, ${row.rows} ${row.rows === 1 ? "row" : "rows"}, context ${row.context_tokens}: ${took} ${stages.join(" ")}`;
 }
 

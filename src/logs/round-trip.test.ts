@@ -76,7 +76,8 @@ const RECORDS: readonly fc.Arbitrary<Told>[] = [
         step,
         fc.record({
           sentMonoNs: ns,
-          receivedMonoNs: orNull(ns),
+          receivedMonoNs: ns,
+          sampledRequestIds: list(words),
           level: fc.constantFrom(...OBSERVE_LEVELS),
           stages: list(
             fc.record({

@@ -1,12 +1,13 @@
 import { createHash } from "node:crypto";
-import type {
-  EventRecord,
-  LayerRecord,
-  LinkRecord,
-  NodeRecord,
-  PlanRecord,
-  RequestRecord,
-  StepRecord,
+import {
+  type EventRecord,
+  type LayerRecord,
+  type LinkRecord,
+  type NodeRecord,
+  type PlanRecord,
+  type RequestRecord,
+  type StepRecord,
+  writeStageTimes,
 } from "../observe/index.ts";
 import type { LogRows } from "./schemas.ts";
 import type { LogStream } from "./streams.ts";
@@ -60,22 +61,15 @@ export function writeStepRow(record: StepRecord): RowBody<"step"> {
     step_id: record.stepId,
     epoch: record.epoch,
     request_ids: [...record.requestIds],
+    sampled_request_ids: [...record.sampledRequestIds],
     phase: record.phase,
     rows: record.rows,
     context_tokens: record.contextTokens,
     level: record.level,
     sent_mono_ns: round(record.sentMonoNs),
-    received_mono_ns: roundOrNull(record.receivedMonoNs),
-    duration_ns: record.receivedMonoNs === null ? null : span(record.sentMonoNs, record.receivedMonoNs),
-    stages: record.stages.map((stage) => ({
-      stage: stage.stage,
-      node_id: stage.nodeId,
-      queue_ns: duration(stage.queueNs),
-      compute_ns: duration(stage.computeNs),
-      serialize_ns: duration(stage.serializeNs),
-      hop_ns: roundOrNull(stage.hopNs),
-      bytes_in: stage.bytesIn,
-    })),
+    received_mono_ns: round(record.receivedMonoNs),
+    duration_ns: span(record.sentMonoNs, record.receivedMonoNs),
+    stages: record.stages.map(writeStageTimes),
   };
 }
 

@@ -1,11 +1,12 @@
-import type {
-  EventRecord,
-  LayerRecord,
-  LinkRecord,
-  NodeRecord,
-  PlanRecord,
-  RequestRecord,
-  StepRecord,
+import {
+  type EventRecord,
+  type LayerRecord,
+  type LinkRecord,
+  type NodeRecord,
+  type PlanRecord,
+  type RequestRecord,
+  type StepRecord,
+  readStageTimes,
 } from "../observe/index.ts";
 import type { LogRow, LogRows } from "./schemas.ts";
 
@@ -89,16 +90,9 @@ function readStep(row: LogRows["step"]): StepRecord {
     contextTokens: row.context_tokens,
     sentMonoNs: row.sent_mono_ns,
     receivedMonoNs: row.received_mono_ns,
+    sampledRequestIds: row.sampled_request_ids,
     level: row.level,
-    stages: row.stages.map((stage) => ({
-      stage: stage.stage,
-      nodeId: stage.node_id,
-      queueNs: stage.queue_ns,
-      computeNs: stage.compute_ns,
-      serializeNs: stage.serialize_ns,
-      hopNs: stage.hop_ns,
-      bytesIn: stage.bytes_in,
-    })),
+    stages: row.stages.map(readStageTimes),
   };
 }
 

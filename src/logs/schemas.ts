@@ -64,13 +64,16 @@ const step = z.strictObject({
   step_id: stepId,
   epoch,
   request_ids: requestIds,
+  sampled_request_ids: z
+    .array(text("a request"))
+    .describe("those of them that got a token: none of a piece of a prompt before its end"),
   phase,
   rows,
   context_tokens: contextTokens,
   level: z.enum(OBSERVE_LEVELS).describe("how closely this step was looked at"),
   sent_mono_ns: momentNs("when it was sent, on the coordinator's monotonic clock"),
-  received_mono_ns: momentNs("when its result came back; null for a piece of a prompt that gives no token").nullable(),
-  duration_ns: durationNs("from sent to received; null as received_mono_ns").nullable(),
+  received_mono_ns: momentNs("when its answer came back, on the coordinator's monotonic clock"),
+  duration_ns: durationNs("from sent to received"),
   stages: z.array(stageOfStep).describe("what each stage spent, in order"),
 });
 

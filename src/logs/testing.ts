@@ -100,6 +100,7 @@ export function makeStep(stepId: number): StepRecord {
     stepId,
     epoch: 1,
     requestIds: ["r1"],
+    sampledRequestIds: ["r1"],
     phase: "decode",
     rows: 1,
     contextTokens: 10 + stepId,

@@ -101,7 +101,7 @@ describe("steps", () => {
   test("count tokens, rows and what each stage spent", async () => {
     const metrics = open();
     for (const id of ["a", "b"]) metrics.onRequest(makeRequestStart(id));
-    metrics.onStep(makeStep({ phase: "prefill", rows: 16, receivedMonoNs: null, stages: [] }));
+    metrics.onStep(makeStep({ phase: "prefill", rows: 16, stages: [] }));
     metrics.onStep(makeStep({ requestIds: ["a", "b", "over"], rows: 3 }));
     const { value } = await scrape(metrics);
     expect(value("noodle_steps_total", { phase: "prefill" })).toBe(1);
@@ -109,7 +109,7 @@ describe("steps", () => {
     expect(value("noodle_prompt_tokens_total")).toBe(16);
     expect(value("noodle_generation_tokens_total")).toBe(2);
     expect(value("noodle_step_rows_sum", { phase: "prefill" })).toBe(16);
-    expect(value("noodle_step_seconds_count", { phase: "prefill" })).toBeUndefined();
+    expect(value("noodle_step_seconds_count", { phase: "prefill" })).toBe(1);
     expect(value("noodle_step_seconds_sum", { phase: "decode" })).toBeCloseTo(0.012, 12);
     expect(value("noodle_stage_compute_seconds_sum", { stage: "1", phase: "decode" })).toBeCloseTo(0.006, 12);
     expect(value("noodle_stage_compute_seconds_bucket", { stage: "1", phase: "decode", le: "0.005" })).toBe(0);
@@ -118,15 +118,11 @@ describe("steps", () => {
     expect(value("noodle_stage_received_bytes_total", { stage: "1" })).toBe(100);
   });
 
-  test("of a prefill give a token at the prompt's end, and none to a request that wants none", async () => {
+  test("of a prefill give a token to those that were sampled for, and none to the others", async () => {
     const metrics = open();
-    metrics.onRequest(makeRequestStart("a"));
-    metrics.onRequest({ ...makeRequestStart("b"), maxTokens: 0 });
-    for (const requestIds of [["a"], ["b"]]) {
-      const chunk = { phase: "prefill", rows: 8, requestIds, stages: [] } as const;
-      metrics.onStep(makeStep({ ...chunk, contextTokens: 8 }));
-      metrics.onStep(makeStep({ ...chunk, contextTokens: 16 }));
-    }
+    for (const id of ["a", "b"]) metrics.onRequest(makeRequestStart(id));
+    const chunk = { phase: "prefill", rows: 8, requestIds: ["a", "b"], stages: [] } as const;
+    for (const sampledRequestIds of [[], ["a"], [], []]) metrics.onStep(makeStep({ ...chunk, sampledRequestIds }));
     const { value } = await scrape(metrics);
     expect(value("noodle_prompt_tokens_total")).toBe(32);
     expect(value("noodle_generation_tokens_total")).toBe(1);

@@ -89,16 +89,14 @@ export class CoordinatorMetrics implements ClusterObserver {
   }
 
   onStep(record: StepRecord): void {
-    const { phase, rows, requestIds, receivedMonoNs } = record;
+    const { phase, rows } = record;
     const instruments = this.#phases[phase];
     instruments.steps?.inc();
     instruments.rows?.observe(rows);
-    for (const id of requestIds) this.#requests.run(id);
+    instruments.seconds?.observe((record.receivedMonoNs - record.sentMonoNs) / 1e9);
+    for (const id of record.requestIds) this.#requests.run(id);
     if (phase === "prefill") this.#promptTokens?.inc(rows);
-    if (receivedMonoNs !== null) {
-      instruments.seconds?.observe((receivedMonoNs - record.sentMonoNs) / 1e9);
-      for (const id of requestIds) if (this.#requests.takeToken(id, record) !== null) this.#generatedTokens?.inc();
-    }
+    for (const id of record.sampledRequestIds) if (this.#requests.has(id)) this.#generatedTokens?.inc();
     const compare = this.#options.predict !== undefined && this.#stepCount++ % COMPARE_EVERY === 0;
     for (const stage of record.stages) {
       this.#stage(stage.stage).addStep(phase, stage);

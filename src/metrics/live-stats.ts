@@ -60,16 +60,13 @@ export class LiveStats implements ClusterObserver {
   }
 
   onStep(record: StepRecord): void {
-    const { phase, requestIds, sentMonoNs, receivedMonoNs } = record;
-    const monoNs = receivedMonoNs ?? sentMonoNs;
-    this.#lastStepMonoNs = monoNs;
+    const { phase, requestIds, sampledRequestIds, sentMonoNs, receivedMonoNs } = record;
+    this.#lastStepMonoNs = receivedMonoNs;
     for (const id of requestIds) this.#requests.run(id);
-    if (phase === "prefill") this.#promptTokens.add(monoNs, record.rows);
-    if (receivedMonoNs !== null) {
-      this.#steps[phase].add((receivedMonoNs - sentMonoNs) / NS_PER_MS);
-      for (const id of requestIds) this.#addToken(this.#requests.takeToken(id, record), receivedMonoNs);
-    }
-    for (const stage of record.stages) this.#stage(stage.stage)?.add(phase, stage, monoNs);
+    if (phase === "prefill") this.#promptTokens.add(receivedMonoNs, record.rows);
+    this.#steps[phase].add((receivedMonoNs - sentMonoNs) / NS_PER_MS);
+    for (const id of sampledRequestIds) this.#addToken(this.#requests.takeToken(id, receivedMonoNs), receivedMonoNs);
+    for (const stage of record.stages) this.#stage(stage.stage)?.add(phase, stage, receivedMonoNs);
   }
 
   onNode(record: NodeRecord): void {

@@ -1,9 +1,7 @@
-import type { RequestRecord, StepRecord } from "../observe/index.ts";
+import type { RequestRecord } from "../observe/index.ts";
 
 /** Where a request stands. */
 interface RequestState {
-  /** Tokens that its prefill has to read before there is one; infinite when it wants none. */
-  readonly firstTokenAt: number;
   readonly startMonoNs: number;
   running: boolean;
   lastTokenMonoNs: number | null;
@@ -36,10 +34,13 @@ export class RequestTable {
   }
 
   start(record: Extract<RequestRecord, { type: "start" }>): void {
-    const { requestId, monoNs, promptTokens, maxTokens } = record;
+    const { requestId, monoNs } = record;
     if (this.#requests.has(requestId) || this.#requests.size >= MAX_REQUESTS) return;
-    const firstTokenAt = maxTokens > 0 ? promptTokens : Number.POSITIVE_INFINITY;
-    this.#requests.set(requestId, { firstTokenAt, startMonoNs: monoNs, running: false, lastTokenMonoNs: null });
+    this.#requests.set(requestId, { startMonoNs: monoNs, running: false, lastTokenMonoNs: null });
+  }
+
+  has(requestId: string): boolean {
+    return this.#requests.has(requestId);
   }
 
   /** A step of this request was sent. */
@@ -50,12 +51,10 @@ export class RequestTable {
     this.#runningCount += 1;
   }
 
-  /** What an answered step gave this request: null unless it is open and this was not a chunk before its prompt's end. */
-  takeToken(requestId: string, step: StepRecord): TokenTiming | null {
+  /** This request got a token; null unless it is open. */
+  takeToken(requestId: string, monoNs: number): TokenTiming | null {
     const request = this.#requests.get(requestId);
-    const monoNs = step.receivedMonoNs;
-    if (request === undefined || monoNs === null) return null;
-    if (step.phase === "prefill" && step.contextTokens < request.firstTokenAt) return null;
+    if (request === undefined) return null;
     const last = request.lastTokenMonoNs;
     request.lastTokenMonoNs = monoNs;
     return last === null

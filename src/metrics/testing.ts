@@ -124,12 +124,13 @@ const MS = 1e6;
 
 /** A decode step through two stages: 2 + 6 ms compute, 1 ms way in each, 12 ms in all. */
 export function makeStep(changes: Partial<StepRecord> = {}): StepRecord {
-  const sentMonoNs = changes.sentMonoNs ?? 1000 * MS;
+  const { sentMonoNs = 1000 * MS, requestIds = ["r1"], phase = "decode" } = changes;
   return {
     stepId: 1,
     epoch: 1,
-    requestIds: ["r1"],
-    phase: "decode",
+    requestIds,
+    sampledRequestIds: phase === "decode" ? requestIds : [],
+    phase,
     rows: 1,
     contextTokens: 17,
     sentMonoNs,

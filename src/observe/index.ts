@@ -23,5 +23,6 @@ export type {
   StageStepRecord,
   StepRecord,
 } from "./records.ts";
+export { readStageTimes, type StageTimes, writeStageTimes } from "./stage-times.ts";
 export type { PhaseTotals, WorkerSnapshot, WorkerTotals } from "./worker-snapshot.ts";
 export { groupOf, ROLE_GROUPS, type Role, type RoleGroup, ROLES } from "./roles.ts";

@@ -30,8 +30,10 @@ export interface StepRecord {
   /** Largest context among its runs, the rows themselves included. */
   readonly contextTokens: number;
   readonly sentMonoNs: number;
-  /** Null when the step gives no token (a prefill chunk before the last): its end is never told to the coordinator. */
-  readonly receivedMonoNs: number | null;
+  /** The last stage's answer was there; every step gets one, also one that samples nothing. */
+  readonly receivedMonoNs: number;
+  /** Those of `requestIds` that got a token: none of a prefill chunk before its prompt's end. */
+  readonly sampledRequestIds: readonly string[];
   readonly stages: readonly StageStepRecord[];
   readonly level: ObserveLevel;
 }

@@ -2,7 +2,8 @@ import type { Problem } from "./document.ts";
 import type { Growth } from "./growth.ts";
 import { Instance } from "./instance.ts";
 import type { PlanAlternative, PlanDocument, PlanStage } from "./plan-document.ts";
-import { formatBytes, formatMs } from "./quantities.ts";
+import { sayBytes } from "../profile/index.ts";
+import { formatMs } from "./quantities.ts";
 
 /** What an answer says, in sentences: the plan, why each cut is where it is, what binds, what comes next. */
 export function describePlan(problem: Problem, answer: PlanDocument, growth: readonly Growth[] = []): string[] {
@@ -52,7 +53,7 @@ function describeQuality(answer: PlanDocument): string {
 function describeStage(problem: Problem, answer: PlanDocument, stage: PlanStage, index: number): string {
   const name = stage.nodes.join(" + ");
   const memory = problem.nodes.find((node) => node.id === stage.nodes[0])?.memory_bytes;
-  const room = memory === undefined ? "" : `, ${formatBytes(stage.bytes)} of ${formatBytes(memory)}`;
+  const room = memory === undefined ? "" : `, ${sayBytes(stage.bytes)} of ${sayBytes(memory)}`;
   const line = `  ${name}: units ${stage.first}:${stage.end}, ${formatMs(stage.ms)}${room}`;
   const next = answer.stages[index + 1];
   if (next === undefined || stage.nodes.length > 1 || (next.pipeline ?? 0) !== (stage.pipeline ?? 0)) return line;

@@ -4,7 +4,7 @@ import { countWork } from "./count-work.ts";
 import { findLikes, type MeasuredCell } from "./measured.ts";
 import type { ModelWork } from "./model-work.ts";
 import { roundFigure } from "./round.ts";
-import { median } from "./statistics.ts";
+import { median } from "../common/index.ts";
 import type { CostClass, CostModelDocument } from "./types.ts";
 
 /** Any cell will do: bytes of weights do not depend on it. */

@@ -1,7 +1,7 @@
 import type { RowRole } from "./count-work.ts";
 import { nameCell } from "./measured.ts";
 import { roundFigure } from "./round.ts";
-import { median } from "./statistics.ts";
+import { median } from "../common/index.ts";
 import type { ProfileDocument, ProfileRow } from "./types.ts";
 import { sayMs, saySharePercent } from "./words.ts";
 

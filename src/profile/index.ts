@@ -30,3 +30,4 @@ export type {
   Remedy,
   RemedyKind,
 } from "./types.ts";
+export { sayBytes } from "./words.ts";

@@ -4,7 +4,8 @@ import { nameStandIn } from "./classes.ts";
 import type { RowRole, WorkCell } from "./count-work.ts";
 import type { ModelWork, UnitWork } from "./model-work.ts";
 import type { RawCell, RawProfile, RawSegment } from "./raw.ts";
-import { median, type Statistics, summarise } from "./statistics.ts";
+import { median } from "../common/index.ts";
+import { type Statistics, summarise } from "./statistics.ts";
 
 /** One (unit, role) of a cell. */
 export interface MeasuredPart {

@@ -1,5 +1,6 @@
 import { describe, expect, it } from "vitest";
-import { median, summarise } from "./statistics.ts";
+import { median } from "../common/index.ts";
+import { summarise } from "./statistics.ts";
 
 describe("summarise", () => {
   it("gives mean, median, 95th percentile and deviation of plain samples", () => {

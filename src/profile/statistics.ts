@@ -1,3 +1,5 @@
+import { median, quantile } from "../common/index.ts";
+
 /** What a list of samples says, outliers left out. */
 export interface Statistics {
   /** Samples kept. */
@@ -38,13 +40,6 @@ export function summarise(samples: readonly number[]): Statistics {
   };
 }
 
-export function median(samples: readonly number[]): number {
-  return quantile(
-    samples.toSorted((a, b) => a - b),
-    0.5,
-  );
-}
-
 /** @param sorted ascending */
 function dropOutliers(sorted: readonly number[]): readonly number[] {
   if (sorted.length < MIN_SAMPLES_TO_JUDGE) return sorted;
@@ -52,12 +47,4 @@ function dropOutliers(sorted: readonly number[]): readonly number[] {
   const deviation = median(sorted.map((sample) => Math.abs(sample - middle))) / MAD_OF_NORMAL;
   const limit = middle + OUTLIER_DEVIATIONS * Math.max(deviation, middle * SMALLEST_DEVIATION_RATIO);
   return sorted.filter((sample) => sample <= limit);
-}
-
-/** Linear between the two nearest samples; 0 for none. */
-function quantile(sorted: readonly number[], q: number): number {
-  const place = (sorted.length - 1) * q;
-  const low = sorted[Math.floor(place)] ?? 0;
-  const high = sorted[Math.ceil(place)] ?? low;
-  return low + (high - low) * (place - Math.floor(place));
 }

@@ -222,7 +222,7 @@ function occurs(unit: UnitWork, role: RowRole): boolean {
 }
 
 /** Park and Miller's generator: enough for noise. */
-function makeRandom(seed: number): () => number {
+export function makeRandom(seed: number): () => number {
   let state = (seed * 48_271) % 2_147_483_647;
   return () => {
     state = (state * 48_271) % 2_147_483_647;

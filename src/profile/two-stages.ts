@@ -1,3 +1,4 @@
+import { sum } from "../common/index.ts";
 import { countWork } from "./count-work.ts";
 import type { MeasuredCell } from "./measured.ts";
 import type { ModelWork } from "./model-work.ts";
@@ -40,8 +41,4 @@ export function findTwoStageCuts(work: ModelWork, cell: MeasuredCell): TwoStageC
 /** The earliest of the best. */
 function findLeast(cuts: readonly number[], weigh: (cut: number) => number): number {
   return cuts.reduce((best, cut) => (weigh(cut) < weigh(best) ? cut : best));
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }

@@ -1,3 +1,4 @@
+import { sum } from "../common/index.ts";
 import type { ProfileSkip } from "../profile/index.ts";
 import type { Cell } from "./cells.ts";
 import { type EstimateFacts, estimateStepMs } from "./estimate.ts";
@@ -186,10 +187,6 @@ function stepMsOf({ onMs, offMs }: CellState): number {
 function medianOf(samples: readonly number[]): number {
   const sorted = samples.toSorted((a, b) => a - b);
   return sorted[Math.floor(sorted.length / 2)] ?? 0;
-}
-
-function sum(values: readonly number[]): number {
-  return values.reduce((total, value) => total + value, 0);
 }
 
 function formatSeconds(ms: number): string {

@@ -1,3 +1,4 @@
+import { writeStageTimes } from "../observe/index.ts";
 import { describe, expect, test } from "vitest";
 import type { RequestTrace } from "../trace/index.ts";
 import { digestTrace } from "./digest-trace.ts";
@@ -42,15 +43,8 @@ function makeTrace(): RequestTrace {
       level: step.level,
       sent_mono_ns: step.sentMonoNs,
       received_mono_ns: step.receivedMonoNs,
-      stages: step.stages.map((stage) => ({
-        stage: stage.stage,
-        node_id: stage.nodeId,
-        queue_ns: stage.queueNs,
-        compute_ns: stage.computeNs,
-        serialize_ns: stage.serializeNs,
-        hop_ns: stage.hopNs,
-        bytes_in: stage.bytesIn,
-      })),
+      sampled: step.sampledRequestIds.length > 0,
+      stages: step.stages.map(writeStageTimes),
       layers: layers
         .filter(({ stepId }) => stepId === step.stepId)
         .map((layer) => ({

@@ -1,4 +1,4 @@
-import type { LayerRecord, StepRecord } from "../observe/index.ts";
+import { type LayerRecord, readStageTimes, type StepRecord } from "../observe/index.ts";
 import type { RequestTrace, TraceLayers, TraceStep } from "../trace/index.ts";
 import { Digester } from "./digest/digester.ts";
 import type { RunDigest } from "./digest/run-digest.ts";
@@ -36,12 +36,12 @@ export function digestTrace(trace: RequestTrace): RunDigest | null {
     );
   }
   for (const step of trace.steps) {
-    digester.addStep(readStep(step, trace.request_id), (step.received_mono_ns ?? step.sent_mono_ns) / 1e6);
+    digester.addStep(readStep(step, trace.request_id), step.received_mono_ns / 1e6);
     for (const layers of step.layers)
       digester.addLayer(readLayers(step, layers, trace.request_id), step.sent_mono_ns / 1e6);
   }
   if (trace.end_mono_ns !== null) {
-    const received = trace.steps.flatMap((step) => step.received_mono_ns ?? []);
+    const tokens = trace.steps.filter((step) => step.sampled).map((step) => step.received_mono_ns);
     digester.addRequest(
       {
         type: "end",
@@ -52,7 +52,7 @@ export function digestTrace(trace: RequestTrace): RunDigest | null {
         firstTokenMonoNs: trace.first_token_mono_ns,
         promptTokens: trace.prompt_tokens,
         generatedTokens: trace.generated_tokens,
-        interTokenNs: received.slice(1).map((ns, index) => ns - (received[index] ?? ns)),
+        interTokenNs: tokens.slice(1).map((ns, index) => ns - (tokens[index] ?? ns)),
         finishReason: trace.finish_reason,
         errorCode: trace.error_code,
         temperature: 0,
@@ -75,16 +75,9 @@ function readStep(step: TraceStep, requestId: string): StepRecord {
     contextTokens: step.context_tokens,
     sentMonoNs: step.sent_mono_ns,
     receivedMonoNs: step.received_mono_ns,
+    sampledRequestIds: step.sampled ? [requestId] : [],
     level: step.level,
-    stages: step.stages.map((stage) => ({
-      stage: stage.stage,
-      nodeId: stage.node_id,
-      queueNs: stage.queue_ns,
-      computeNs: stage.compute_ns,
-      serializeNs: stage.serialize_ns,
-      hopNs: stage.hop_ns,
-      bytesIn: stage.bytes_in,
-    })),
+    stages: step.stages.map(readStageTimes),
   };
 }
 

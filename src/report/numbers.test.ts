@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { formatBytes, formatDuration, formatMs, formatNumber, formatPercent, joinWords, quantile } from "./numbers.ts";
+import { formatBytes, formatDuration, formatMs, formatNumber, formatPercent, joinWords } from "./numbers.ts";
 
 describe("numbers in words", () => {
   test.each([
@@ -36,10 +36,5 @@ describe("numbers in words", () => {
     expect(formatDuration(15_120)).toBe("4 h 12 min");
     expect(formatDuration(7199)).toBe("2 h 0 min");
     expect(joinWords(["a", "b", "c"])).toBe("a, b and c");
-  });
-
-  test("a quantile lies between its neighbours", () => {
-    expect(quantile([4, 1, 3, 2], 0.5)).toBe(2.5);
-    expect(quantile([], 0.5)).toBe(0);
   });
 });

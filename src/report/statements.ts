@@ -1,8 +1,9 @@
+import { sum } from "../common/index.ts";
 import { compareStages, DRIFT_FROM, findWorst } from "./charts/predicted-measured.ts";
 import { nameStage } from "./charts/timeline.ts";
 import type { ReportInputs } from "./inputs.ts";
 import { cleanName } from "./names.ts";
-import { capitalize, formatMs, formatCount, formatPercent, formatRatio, sum } from "./numbers.ts";
+import { capitalize, formatMs, formatCount, formatPercent, formatRatio } from "./numbers.ts";
 
 const STATEMENTS = 3;
 const MAX_WORDS_CHARS = 400;

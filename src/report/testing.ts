@@ -1,8 +1,8 @@
 import { appendFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import type { LayerRecord, RequestRecord, StepRecord } from "../observe/index.ts";
+import { type LayerRecord, type RequestRecord, type StepRecord, writeStageTimes } from "../observe/index.ts";
 import { completeProfile, type ProfileDocument } from "../profile/index.ts";
-import { simulateProfile, type Simulation } from "../profile/testing.ts";
+import { makeRandom, simulateProfile, type Simulation } from "../profile/testing.ts";
 
 /** A profile of a machine that does what the roofline says. */
 export function makeProfile(simulation: Partial<Simulation> = {}): ProfileDocument {
@@ -96,6 +96,7 @@ export function makeRun(shape: RunShape): RunRecords {
         stepId,
         epoch: 1,
         requestIds: [requestId],
+        sampledRequestIds: [requestId],
         phase: isPrefill ? "prefill" : "decode",
         rows,
         contextTokens: 32 + index,
@@ -225,12 +226,13 @@ export function writeRunFolder(folder: string, shape: RunShape, copies = 1): num
 
 function writeStep(step: StepRecord, shiftNs: number, shiftStep: number): object {
   const sent = Math.round(step.sentMonoNs + shiftNs);
-  const received = Math.round((step.receivedMonoNs ?? 0) + shiftNs);
+  const received = Math.round(step.receivedMonoNs + shiftNs);
   return {
     event_type: "step",
     step_id: step.stepId + shiftStep,
     epoch: step.epoch,
     request_ids: step.requestIds,
+    sampled_request_ids: step.sampledRequestIds,
     phase: step.phase,
     rows: step.rows,
     context_tokens: step.contextTokens,
@@ -238,15 +240,7 @@ function writeStep(step: StepRecord, shiftNs: number, shiftStep: number): object
     sent_mono_ns: sent,
     received_mono_ns: received,
     duration_ns: received - sent,
-    stages: step.stages.map((stage) => ({
-      stage: stage.stage,
-      node_id: stage.nodeId,
-      queue_ns: stage.queueNs,
-      compute_ns: stage.computeNs,
-      serialize_ns: stage.serializeNs,
-      hop_ns: stage.hopNs,
-      bytes_in: stage.bytesIn,
-    })),
+    stages: step.stages.map(writeStageTimes),
   };
 }
 
@@ -301,13 +295,5 @@ function writeRequest(request: RequestRecord, shiftNs: number, copy: number): ob
     temperature: request.temperature,
     seed: request.seed,
     max_tokens: request.maxTokens,
-  };
-}
-
-function makeRandom(seed: number): () => number {
-  let state = (seed * 48_271) % 2_147_483_647;
-  return () => {
-    state = (state * 48_271) % 2_147_483_647;
-    return state / 2_147_483_647;
   };
 }

@@ -194,7 +194,7 @@ describe("a collector", () => {
     for (let step = 0; step < 4; step++)
       telemetry.onStep(makeStep({ requestIds: ["a"], phase: "prefill", stepId: step }));
     for (let step = 4; step < 1000; step++) telemetry.onStep(makeStep({ requestIds: ["a"], stepId: step }));
-    telemetry.onStep(makeStep({ requestIds: ["a"], phase: "prefill", receivedMonoNs: null, stages: [] }));
+    telemetry.onStep(makeStep({ requestIds: ["a"], phase: "prefill", stages: [] }));
     telemetry.onRequest(makeRequestEnd({ requestId: "a" }));
     await telemetry.close(5000);
     const ids = readSpans(collector)

@@ -133,7 +133,7 @@ export class OtlpTelemetry implements ClusterObserver {
   }
 
   onStep(record: StepRecord): void {
-    if (record.receivedMonoNs === null && record.stages.length === 0) return;
+    if (record.stages.length === 0) return;
     for (const id of record.requestIds) {
       const request = this.#open.get(id);
       if (request === undefined || request.steps.length >= MAX_SAMPLED_STEPS) continue;

@@ -63,7 +63,7 @@ describe("the spans of a request", () => {
         makeStageStep(1, { hopNs: null, computeNs: 6 * MS, serializeNs: MS }),
       ],
     });
-    const prefill = makeStep({ phase: "prefill", rows: 16, receivedMonoNs: null });
+    const prefill = makeStep({ phase: "prefill", rows: 16, receivedMonoNs: 1000 * MS + 10 * MS });
     const root = planRequestSpans(FACTS, makeRequestEnd(), [
       { record: prefill, plan },
       { record, plan },

@@ -92,7 +92,7 @@ function planStep({ record, plan }: SampledStep): SpanPlan {
   return {
     name: SPAN.step,
     startMonoNs: record.sentMonoNs,
-    endMonoNs: record.receivedMonoNs ?? atMonoNs,
+    endMonoNs: record.receivedMonoNs,
     errorCode: null,
     attributes: {
       [NOODLE.stepId]: record.stepId,

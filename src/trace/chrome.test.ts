@@ -20,6 +20,7 @@ function makeStep(stepId: number, change: Partial<TraceStep> = {}): TraceStep {
     level: "step",
     sent_mono_ns: 100 * MS + stepId * 20 * MS,
     received_mono_ns: 100 * MS + stepId * 20 * MS + 18 * MS,
+    sampled: true,
     stages: [0, 1].map((stage) => ({
       stage,
       node_id: `n${stage}`,

@@ -34,6 +34,7 @@ function step(stepId: number, requestIds: readonly string[], change: Partial<Ste
     stepId,
     epoch: 4,
     requestIds,
+    sampledRequestIds: requestIds,
     phase: "decode",
     rows: 1,
     contextTokens: stepId,

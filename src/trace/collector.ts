@@ -1,11 +1,12 @@
-import type {
-  ClusterObserver,
-  LayerRecord,
-  LinkRecord,
-  NodeRecord,
-  PlanRecord,
-  RequestRecord,
-  StepRecord,
+import {
+  type ClusterObserver,
+  type LayerRecord,
+  type LinkRecord,
+  type NodeRecord,
+  type PlanRecord,
+  type RequestRecord,
+  type StepRecord,
+  writeStageTimes,
 } from "../observe/index.ts";
 import type { RequestTrace, TraceLayers, TraceStage, TraceStep } from "./schema.ts";
 
@@ -133,7 +134,7 @@ export class TraceCollector implements ClusterObserver {
     const kept = this.#requests.get(requestId);
     if (kept === undefined) return null;
     const { start, end } = kept;
-    const steps = [...kept.steps.values()].map(({ step, layers }) => writeStep(step, layers));
+    const steps = [...kept.steps.values()].map(({ step, layers }) => writeStep(step, layers, requestId));
     return {
       schema: "noodle.trace.v1",
       request_id: requestId,
@@ -220,7 +221,7 @@ function keep<K, V>(map: Map<K, V>, key: K, value: V, limit: number): void {
   if (map.size > limit && oldest !== undefined) map.delete(oldest);
 }
 
-function writeStep(step: StepRecord, layers: readonly LayerRecord[]): TraceStep {
+function writeStep(step: StepRecord, layers: readonly LayerRecord[], requestId: string): TraceStep {
   return {
     step_id: step.stepId,
     epoch: step.epoch,
@@ -230,15 +231,8 @@ function writeStep(step: StepRecord, layers: readonly LayerRecord[]): TraceStep 
     level: step.level,
     sent_mono_ns: step.sentMonoNs,
     received_mono_ns: step.receivedMonoNs,
-    stages: step.stages.map((stage) => ({
-      stage: stage.stage,
-      node_id: stage.nodeId,
-      queue_ns: stage.queueNs,
-      compute_ns: stage.computeNs,
-      serialize_ns: stage.serializeNs,
-      hop_ns: stage.hopNs,
-      bytes_in: stage.bytesIn,
-    })),
+    sampled: step.sampledRequestIds.includes(requestId),
+    stages: step.stages.map(writeStageTimes),
     layers: layers.toSorted((a, b) => a.stage - b.stage).map(writeLayers),
   };
 }

@@ -41,7 +41,7 @@ export function placeStep(step: TraceStep, holders: readonly TraceStage[]): Plac
   const sentNs = Math.round(step.sent_mono_ns);
   const stages = step.stages.toSorted((a, b) => a.stage - b.stage);
   const spentNs = stages.reduce((sum, s) => sum + s.queue_ns + s.compute_ns + s.serialize_ns + (s.hop_ns ?? 0), 0);
-  const receivedNs = Math.max(sentNs, Math.round(step.received_mono_ns ?? sentNs + spentNs));
+  const receivedNs = Math.max(sentNs, Math.round(step.received_mono_ns));
   const backNs = stages[0]?.hop_ns ?? 0;
   const unaccountedNs = Math.max(0, Math.round(receivedNs - sentNs - spentNs - backNs));
   const byClock = placeByClock(step, holders, sentNs, receivedNs);

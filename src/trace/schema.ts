@@ -75,7 +75,9 @@ const StepSchema = z.object({
   context_tokens: count,
   level: z.enum(["off", "step", ...LEVELS]),
   sent_mono_ns: clockNs,
-  received_mono_ns: clockNs.nullable(),
+  received_mono_ns: clockNs,
+  /** The request got a token of it: not so of a prefill chunk before the prompt's end. */
+  sampled: z.boolean(),
   stages: z.array(StageTimesSchema).max(MAX_STAGES),
   /** Insides of the stages, as far as they have come. */
   layers: z.array(LayersSchema).max(MAX_STAGES),

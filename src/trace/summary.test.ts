@@ -16,6 +16,7 @@ function makeStep(index: number, phase: TraceStep["phase"], computeMs: number): 
     level: "role",
     sent_mono_ns: sent,
     received_mono_ns: sent + 40 * MS,
+    sampled: phase === "decode",
     stages: [
       { stage: 0, node_id: "a", queue_ns: MS, compute_ns: computeMs * MS, serialize_ns: MS, hop_ns: null, bytes_in: 0 },
     ],

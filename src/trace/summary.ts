@@ -39,8 +39,7 @@ export function summarizeTrace(trace: RequestTrace): TraceSummary {
 function summarizePhase(trace: RequestTrace, phase: TraceStep["phase"]): PhaseSummary | null {
   const steps = trace.steps.filter((step) => step.phase === phase);
   if (steps.length === 0) return null;
-  const stepMs =
-    medianOf(steps.flatMap((s) => (s.received_mono_ns === null ? [] : [s.received_mono_ns - s.sent_mono_ns]))) / 1e6;
+  const stepMs = medianOf(steps.map((step) => step.received_mono_ns - step.sent_mono_ns)) / 1e6;
   const stages = trace.stages.map((stage) => summarizeStage(stage, steps, stepMs));
   const spentMs = stages.reduce((sum, stage) => sum + totalMs(stage), 0);
   return {

@@ -37,7 +37,8 @@ function stepArbitrary(stages: number): fc.Arbitrary<TraceStep> {
       phase: fc.constantFrom("prefill", "decode"),
       rows: fc.integer({ min: 1, max: 8 }),
       sent: fc.nat(10_000_000),
-      took: fc.option(fc.nat(20_000_000), { nil: null }),
+      took: fc.nat(20_000_000),
+      sampled: fc.boolean(),
       level: fc.constantFrom("step", "layer", "role"),
       stages: fc.array(times, { minLength: stages, maxLength: stages }),
       seen: fc.array(fc.option(seen, { nil: null, freq: 6 }), { minLength: stages, maxLength: stages }),
@@ -46,7 +47,7 @@ function stepArbitrary(stages: number): fc.Arbitrary<TraceStep> {
       ...rest,
       context_tokens: rest.rows,
       sent_mono_ns: START_NS + sent,
-      received_mono_ns: took === null ? null : START_NS + sent + took,
+      received_mono_ns: START_NS + sent + took,
       stages: spent.map((entry, stage) => ({ stage, node_id: `n${stage}`, ...entry })),
       layers: inside.flatMap((entry, stage) => {
         if (entry === null) return [];

@@ -50,7 +50,15 @@ beforeAll(async () => {
     observer.onRequest({ type: "start", requestId, monoNs: 1, promptTokens: 5, maxTokens: 8, prompt: "secret" });
   }
   for (const [stepId, requestIds] of [["alpha"], ["alpha", "beta"], ["beta"]].entries()) {
-    observer.onStep({ ...step, stepId, requestIds, sentMonoNs: 1e9, receivedMonoNs: 1.012e9, stages });
+    observer.onStep({
+      ...step,
+      stepId,
+      requestIds,
+      sampledRequestIds: requestIds,
+      sentMonoNs: 1e9,
+      receivedMonoNs: 1.012e9,
+      stages,
+    });
   }
   observer.onLayer({
     ...step,

@@ -2,6 +2,7 @@ import { readStageHolders, type StageHolders, writeStageHolders } from "./holder
 import { randomBytes } from "node:crypto";
 import { collectGarbage, NoodleError } from "../../common/index.ts";
 import { createServer, type NoodleServer } from "../../net/index.ts";
+import { readHookLevel } from "../../observe/index.ts";
 import { PROTOCOL_VERSION } from "../../protocol/index.ts";
 import { judgeHealth, lowestFreeSlot, type Plan, planHolders } from "../state/index.ts";
 import { Connector } from "./connector.ts";
@@ -20,7 +21,6 @@ import {
   DEFAULT_CONTEXT_TOKENS,
   requireInteger,
 } from "./options.ts";
-import { readHookLevel } from "../../observe/index.ts";
 import type { Pipeline } from "./pipeline.ts";
 import { Recorder } from "./recorder.ts";
 import { SessionRunner } from "./runner.ts";

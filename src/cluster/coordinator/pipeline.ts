@@ -10,7 +10,7 @@ import {
   StreamRole,
 } from "../../protocol/index.ts";
 import type { Fault } from "../state/index.ts";
-import type { Clock } from "./clock.ts";
+import { type Clock, monotonicNs } from "./clock.ts";
 import { toError, toFault, toNumber } from "./convert.ts";
 import type { ForwardStream, StageClient } from "./stage-client.ts";
 import type { StepFacts, StepRecorder } from "./step-recorder.ts";
@@ -217,9 +217,11 @@ export class Pipeline {
         // A result can overtake the acknowledgement, which comes on another stream and still grants its credit.
         if (step?.acknowledged === true) this.#steps.delete(stepId);
         else if (step !== undefined) step.answered = true;
-        const firstHopNs = this.#hopMs === null ? null : Math.round(this.#hopMs * 1e6);
-        this.#recorder?.receive(stepId, message.value.timings, firstHopNs);
+        const receivedMonoNs = monotonicNs();
+        // The token first: the next step leaves before anybody is told of this one.
         this.#listener.onResult(message.value);
+        const firstHopNs = this.#hopMs === null ? null : Math.round(this.#hopMs * 1e6);
+        this.#recorder?.receive(message.value, stepId, receivedMonoNs, firstHopNs);
         return;
       }
       case "error": {

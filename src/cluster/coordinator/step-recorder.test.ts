@@ -1,7 +1,7 @@
 import { create } from "@bufbuild/protobuf";
 import { describe, expect, it } from "vitest";
 import type { ClusterObserver, LayerRecord, StepRecord } from "../../observe/index.ts";
-import { StageTimingSchema } from "../../protocol/index.ts";
+import { StageTimingSchema, SampledTokenSchema, writeSessionId } from "../../protocol/index.ts";
 import type { ReadObservation } from "./observation-reader.ts";
 import { type StepFacts, StepRecorder } from "./step-recorder.ts";
 
@@ -83,7 +83,9 @@ describe("records of steps", () => {
       create(StageTimingSchema, { stage: 0, computeNs: 2n ** 63n, hopNs: 11n }),
       create(StageTimingSchema, { stage: 77, computeNs: 1n }),
     ];
-    recorder.receive(1, timings, null);
+    const sessionId = writeSessionId("0123456789abcdef0123456789abcdef");
+    const tokens = [create(SampledTokenSchema, { sessionId })];
+    recorder.receive({ timings, tokens }, 1, 200, null);
     expect(steps).toEqual([
       {
         stepId: 1,
@@ -94,6 +96,7 @@ describe("records of steps", () => {
         contextTokens: 9,
         sentMonoNs: 100,
         receivedMonoNs: 200,
+        sampledRequestIds: ["0123456789abcdef0123456789abcdef"],
         level: "step",
         stages: [
           {
@@ -110,11 +113,11 @@ describe("records of steps", () => {
       },
     ]);
     // A second answer, one to a step that failed, and one to a step that never was.
-    recorder.receive(1, timings, null);
+    recorder.receive({ timings, tokens }, 1, 300, null);
     recorder.send(2, makeFacts());
     recorder.fail(2);
-    recorder.receive(2, timings, null);
-    recorder.receive(3, timings, null);
+    recorder.receive({ timings, tokens }, 2, 400, null);
+    recorder.receive({ timings, tokens }, 3, 500, null);
     expect(steps).toHaveLength(1);
   });
 
@@ -123,7 +126,7 @@ describe("records of steps", () => {
     recorder.send(5, makeFacts({ requestIds: ["r"], contextTokens: 44 }));
     expect(recorder.observe("a", makeSeen(5, 0))).toBe(true);
     expect(layers).toEqual([]);
-    recorder.receive(5, [], null);
+    recorder.receive({ timings: [], tokens: [] }, 5, 200, null);
     expect([steps.length, layers.length]).toEqual([1, 1]);
     expect(recorder.observe("a", makeSeen(5, 0))).toBe(false);
     expect(recorder.observe("a", makeSeen(5, 1))).toBe(false);

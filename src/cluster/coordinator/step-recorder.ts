@@ -6,7 +6,7 @@ import type {
   Phase,
   StageStepRecord,
 } from "../../observe/index.ts";
-import type { FrameObserve, StageTiming } from "../../protocol/index.ts";
+import { type FrameObserve, readSessionId, type StepResult } from "../../protocol/index.ts";
 import type { ReadObservation } from "./observation-reader.ts";
 
 /** What the scheduler knows of a step when it leaves. */
@@ -88,15 +88,20 @@ export class StepRecorder {
   /**
    * The last stage has answered the step.
    *
+   * @param receivedMonoNs when the answer came
    * @param firstHopNs estimate of the way to the first stage; null while unknown
    */
-  receive(stepId: number, timings: readonly StageTiming[], firstHopNs: number | null): void {
+  receive(
+    result: Pick<StepResult, "timings" | "tokens">,
+    stepId: number,
+    receivedMonoNs: number,
+    firstHopNs: number | null,
+  ): void {
     const step = this.#unanswered.get(stepId);
     if (step === undefined) return;
     this.#unanswered.delete(stepId);
-    const { observer, epoch, nodeIds, nowNs } = this.#options;
-    const receivedMonoNs = nowNs();
-    const byStage = new Map(timings.map((timing) => [timing.stage, timing]));
+    const { observer, epoch, nodeIds } = this.#options;
+    const byStage = new Map(result.timings.map((timing) => [timing.stage, timing]));
     const stages = nodeIds.flatMap((nodeId, stage): StageStepRecord[] => {
       const timing = byStage.get(stage);
       if (timing === undefined) return [];
@@ -123,6 +128,7 @@ export class StepRecorder {
       contextTokens,
       sentMonoNs,
       receivedMonoNs,
+      sampledRequestIds: result.tokens.map((token) => readSessionId(token.sessionId)),
       stages,
       level,
     });

@@ -7,7 +7,8 @@ import type { SolveContext } from "../solve/context.ts";
 import { countFewest } from "../solve/fewest.ts";
 import { addTwin } from "../twin.ts";
 import { findGaps } from "./gaps.ts";
-import { formatBytes, formatMs } from "../quantities.ts";
+import { sayBytes } from "../../profile/index.ts";
+import { formatMs } from "../quantities.ts";
 
 /** Finding out what would help may take this long. */
 const LIMIT_MS = 2_000;
@@ -81,8 +82,8 @@ class Explainer {
     const short = shortBytes ?? (totalBytes > availableBytes ? totalBytes - availableBytes : null);
     const head =
       short === null
-        ? `memory: ${formatBytes(totalBytes)} do not fit ${formatBytes(availableBytes)} as they are shared out`
-        : `memory: ${formatBytes(short)} short`;
+        ? `memory: ${sayBytes(totalBytes)} do not fit ${sayBytes(availableBytes)} as they are shared out`
+        : `memory: ${sayBytes(short)} short`;
     return { resource: "memory", short_by: short, words: joinWords(head, remedies), remedies };
   }
 
@@ -167,7 +168,7 @@ class Explainer {
 
 function moreMemory(node: ProblemNode, bytes: number): Remedy {
   const from = node.memory_bytes ?? 0;
-  const words = `${formatBytes(bytes - from)} more on node ${node.id}`;
+  const words = `${sayBytes(bytes - from)} more on node ${node.id}`;
   return { field: "memory_bytes", node: node.id, from, to: bytes, words };
 }
 

@@ -1,7 +1,8 @@
+import { median, quantile } from "../../common/index.ts";
 import type { HeatDigest } from "../digest/run-digest.ts";
 import type { ReportChart } from "../document.ts";
 import { nameUnitNumber } from "../names.ts";
-import { capitalize, formatMs, formatNumber, formatRatio, median, quantile } from "../numbers.ts";
+import { capitalize, formatMs, formatNumber, formatRatio } from "../numbers.ts";
 import { paintOf } from "../paint.ts";
 import { makeAxis, makeLegend, makePanel, makeTable } from "./parts.ts";
 

@@ -1,7 +1,8 @@
+import { median } from "../../common/index.ts";
 import type { ProfileDocument, ProfileRow } from "../../profile/index.ts";
 import type { PointTrace, ReportChart } from "../document.ts";
 import { nameClass, nameRole, nameUnit } from "../names.ts";
-import { formatMs, formatNumber, formatPercent, median } from "../numbers.ts";
+import { formatMs, formatNumber, formatPercent } from "../numbers.ts";
 import { type Paint, paintOfClass, paintOfRole } from "../paint.ts";
 import { type Cell, chooseCell, groupOfRow, rowsOf } from "../profile-view.ts";
 import { listLogTicks, makeAxis, makeLegend, makePanel, makePoints, makeTable } from "./parts.ts";

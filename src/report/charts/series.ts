@@ -1,7 +1,8 @@
+import { median } from "../../common/index.ts";
 import type { SeriesDigest, SeriesPoint, Spread } from "../digest/run-digest.ts";
 import type { RunDigest } from "../digest/run-digest.ts";
 import type { ChartPanel, ReportChart } from "../document.ts";
-import { formatDuration, formatMs, formatNumber, formatPercent, median } from "../numbers.ts";
+import { formatDuration, formatMs, formatNumber, formatPercent } from "../numbers.ts";
 import { type Paint, paintOf } from "../paint.ts";
 import { makeAxis, makeLegend, makePanel, makePoints, makeTable } from "./parts.ts";
 import { nameStage } from "./timeline.ts";

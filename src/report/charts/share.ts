@@ -1,7 +1,8 @@
+import { sum } from "../../common/index.ts";
 import type { ProfileDocument } from "../../profile/index.ts";
 import type { ChartPanel, ReportChart } from "../document.ts";
 import { nameClass, nameRole } from "../names.ts";
-import { formatMs, formatNumber, formatPercent, joinWords, sum } from "../numbers.ts";
+import { formatMs, formatNumber, formatPercent, joinWords } from "../numbers.ts";
 import { type Paint, paintOfClass, paintOfRole } from "../paint.ts";
 import {
   type Cell,

@@ -1,8 +1,9 @@
+import { sum } from "../../common/index.ts";
 import type { RunDigest, StageDigest } from "../digest/run-digest.ts";
 import type { TimelineStep } from "../digest/typical-stretch.ts";
 import type { ReportChart } from "../document.ts";
 import { cleanName } from "../names.ts";
-import { capitalize, formatMs, formatNumber, formatPercent, sum } from "../numbers.ts";
+import { capitalize, formatMs, formatNumber, formatPercent } from "../numbers.ts";
 import { type Paint, paintOf } from "../paint.ts";
 import { makeAxis, makeBars, makeLegend, makePanel, makeTable } from "./parts.ts";
 
@@ -97,7 +98,7 @@ function placeStep(step: TimelineStep, stageCount: number, originMs: number): Pi
     place(stage.stage, "compute", stage.computeMs);
     place(stage.stage, "serialise", stage.serializeMs);
   }
-  if (step.receivedMs !== null) place(stageCount, "way", step.receivedMs - originMs - atMs);
+  place(stageCount, "way", step.receivedMs - originMs - atMs);
   return pieces;
 }
 

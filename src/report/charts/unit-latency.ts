@@ -1,8 +1,9 @@
+import { median, quantile, sum } from "../../common/index.ts";
 import type { Phase } from "../../observe/index.ts";
 import type { ProfileDocument } from "../../profile/index.ts";
 import type { ChartPanel, ReportChart } from "../document.ts";
 import { nameRole, nameUnit, nameUnitShort } from "../names.ts";
-import { formatMs, formatNumber, formatPercent, formatRatio, joinWords, median, quantile, sum } from "../numbers.ts";
+import { formatMs, formatNumber, formatPercent, formatRatio, joinWords } from "../numbers.ts";
 import { paintOfRole } from "../paint.ts";
 import {
   type Cell,

@@ -1,7 +1,8 @@
+import { sum } from "../../common/index.ts";
 import type { ProfileDocument, ProfileRow } from "../../profile/index.ts";
 import type { ReportChart } from "../document.ts";
 import { nameUnit, nameUnitShort } from "../names.ts";
-import { capitalize, formatBytes, formatNumber, formatPercent, sum } from "../numbers.ts";
+import { capitalize, formatBytes, formatNumber, formatPercent } from "../numbers.ts";
 import { paintOf } from "../paint.ts";
 import { makeAxis, makeBars, makeLegend, makePanel, makeTable } from "./parts.ts";
 

@@ -50,7 +50,7 @@ export class Digester {
       phase: record.phase,
       rows: record.rows,
       sentMs: record.sentMonoNs / 1e6,
-      receivedMs: record.receivedMonoNs === null ? null : record.receivedMonoNs / 1e6,
+      receivedMs: record.receivedMonoNs / 1e6,
       stages: record.stages.map((stage) => ({
         stage: stage.stage,
         hopMs: stage.hopNs === null ? null : stage.hopNs / 1e6,

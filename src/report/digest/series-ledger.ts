@@ -29,11 +29,10 @@ export class SeriesLedger {
 
   addStep(record: StepRecord, atMs: number): void {
     const receivedNs = record.receivedMonoNs;
-    if (receivedNs === null) return;
     this.#added = true;
     const moment = this.#bins.at(atMs);
-    moment.tokens += record.requestIds.length;
-    for (const id of record.requestIds) {
+    moment.tokens += record.sampledRequestIds.length;
+    for (const id of record.sampledRequestIds) {
       const lastNs = this.#lastTokenNs.get(id);
       if (lastNs !== undefined && receivedNs > lastNs) moment.itl.add((receivedNs - lastNs) / 1e6);
       this.#lastTokenNs.delete(id);

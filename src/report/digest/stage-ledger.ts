@@ -25,7 +25,7 @@ export class StageLedger {
   add(record: StepRecord): void {
     this.steps += 1;
     if (record.phase !== "decode") return;
-    if (record.receivedMonoNs !== null) this.#total.add((record.receivedMonoNs - record.sentMonoNs) / 1e6);
+    this.#total.add((record.receivedMonoNs - record.sentMonoNs) / 1e6);
     const oneRow = record.rows === 1;
     if (oneRow) {
       this.#oneRowSteps += 1;

@@ -11,7 +11,7 @@ export interface TimelineStep {
   readonly rows: number;
   /** On the coordinator's monotonic clock. */
   readonly sentMs: number;
-  readonly receivedMs: number | null;
+  readonly receivedMs: number;
   readonly stages: readonly {
     readonly stage: number;
     readonly hopMs: number | null;
@@ -56,5 +56,5 @@ export class TypicalStretch {
 function spanMs(steps: readonly TimelineStep[]): number {
   const first = steps[0];
   const last = steps.at(-1);
-  return first === undefined || last === undefined ? 0 : (last.receivedMs ?? last.sentMs) - first.sentMs;
+  return first === undefined || last === undefined ? 0 : last.receivedMs - first.sentMs;
 }
