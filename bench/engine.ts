@@ -7,7 +7,8 @@ import { GREEDY, openStage, type Stage, StageChain } from "../src/engine/index.t
 import { BareLoop, type LoopSpeed } from "./bare-loop.ts";
 import type { BareLoopOrder } from "./bare-loop-main.ts";
 import { BenchCluster } from "./cluster.ts";
-import { type BenchContext, compare, median, type Sample } from "./lib.ts";
+import { median } from "../src/common/index.ts";
+import { type BenchContext, compare, type Sample } from "./lib.ts";
 import { makePrompt, prepareModel, prepareStage } from "./models.ts";
 
 const PROMPT_ROWS = 256;

@@ -10,7 +10,8 @@ import { fileURLToPath } from "node:url";
 import type { Frame } from "../src/protocol/index.ts";
 import { connectSender, DIRECTIONS, type Direction, listenSender, type Sender } from "./hop-link.ts";
 import type { ReceiverOrder } from "./hop-receiver.ts";
-import { describeMachine, quantile } from "./lib.ts";
+import { quantile } from "../src/common/index.ts";
+import { describeMachine } from "./lib.ts";
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -174,8 +175,21 @@ function makeFrame(payloadBytes: number, stepId: number): Frame {
     epoch: 1,
     stepId,
     observe: "off",
-    runs: [{ sessionId: "0".repeat(32), fence: 0, branch: 0, position: stepId, rows, slot: 0, output: "none" }],
+    runs: [
+      {
+        sessionId: "0".repeat(32),
+        fence: 0,
+        branch: 0,
+        position: stepId,
+        rows,
+        slot: 0,
+        output: "none",
+        topLogprobs: null,
+        following: null,
+      },
+    ],
     traces: [],
+    pads: [],
     tokens: new Int32Array(rows),
     width,
     hidden: new Float32Array(values).fill(1.25),

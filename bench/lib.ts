@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { appendFileSync, mkdirSync } from "node:fs";
 import { cpus, totalmem } from "node:os";
 import { dirname } from "node:path";
+import { median, quantile } from "../src/common/index.ts";
 
 /** A measured value of one repetition. */
 export interface Sample {
@@ -35,19 +36,6 @@ export interface BenchContext {
   record(sample: Sample): void;
   conclude(comparison: Comparison): void;
   log(line: string): void;
-}
-
-export function median(values: readonly number[]): number {
-  return quantile(values, 0.5);
-}
-
-/** Linear interpolation between the closest ranks. */
-export function quantile(values: readonly number[], q: number): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const at = (sorted.length - 1) * q;
-  const low = sorted[Math.floor(at)] ?? Number.NaN;
-  const high = sorted[Math.ceil(at)] ?? Number.NaN;
-  return low + (high - low) * (at - Math.floor(at));
 }
 
 /** Ratios of paired repetitions: what the machine did to both in the same minute cancels out. */

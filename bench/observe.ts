@@ -11,7 +11,8 @@ import { CoordinatorMetrics, LiveStats } from "../src/metrics/index.ts";
 import type { ClusterObserver, HookLevel, StepRecord } from "../src/observe/index.ts";
 import { TraceCollector } from "../src/trace/index.ts";
 import { BenchCluster, NOODLE_ENTRY } from "./cluster.ts";
-import { type BenchContext, compare, median, type Sample } from "./lib.ts";
+import { median } from "../src/common/index.ts";
+import { type BenchContext, compare, type Sample } from "./lib.ts";
 import { makePrompt, prepareModel } from "./models.ts";
 import { writeLongRun } from "./long-run.ts";
 

@@ -13,6 +13,9 @@ import { type BenchContext, type Comparison, describeMachine, rowWriter } from "
 import { benchLogs, benchObserve } from "./observe.ts";
 import { benchProfile } from "./profile.ts";
 import { benchMemory, benchPipeline, benchStart } from "./pipeline.ts";
+import { benchSim } from "./sim.ts";
+import { benchServe, benchServeMixed } from "./serve/serve.ts";
+import { benchServeSoak, benchServeStrict } from "./serve/soak.ts";
 
 const BENCHES: Readonly<Record<string, (context: BenchContext) => Promise<void>>> = {
   worker: benchWorker,
@@ -25,6 +28,11 @@ const BENCHES: Readonly<Record<string, (context: BenchContext) => Promise<void>>
   observe: benchObserve,
   logs: benchLogs,
   profile: benchProfile,
+  sim: benchSim,
+  serve: benchServe,
+  "serve-mixed": benchServeMixed,
+  "serve-soak": benchServeSoak,
+  "serve-strict": benchServeStrict,
 };
 
 const { values, positionals } = parseArgs({

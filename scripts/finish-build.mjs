@@ -1,8 +1,11 @@
-// The page of a report is plain script and style: the compiler leaves it where it is.
+// The pages are plain script and style: the compiler leaves them where they are.
 import { chmodSync, cpSync } from "node:fs";
 
-cpSync(new URL("../src/report/page", import.meta.url), new URL("../dist/report/page", import.meta.url), {
-  recursive: true,
-});
+for (const folder of ["report/page", "api/page"]) {
+  cpSync(new URL(`../src/${folder}`, import.meta.url), new URL(`../dist/${folder}`, import.meta.url), {
+    recursive: true,
+    filter: (source) => !source.endsWith(".ts"),
+  });
+}
 // `npx noodle` links the root package's entry, so it must be executable.
 chmodSync(new URL("../dist/cli/main.js", import.meta.url), 0o755);

@@ -1,6 +1,8 @@
 import { z } from "zod";
 import { LOG_SCHEMAS } from "../src/logs/index.ts";
 import { costModelSchema, profileSchema } from "../src/profile/index.ts";
+import { clusterSchema, modelPlanSchema } from "../src/placement/index.ts";
+import { problemSchema } from "../src/planner/index.ts";
 import { RequestTraceSchema } from "../src/trace/index.ts";
 
 /** Every document and log line whose form is published, by the name in its `schema` field. */
@@ -8,6 +10,9 @@ export const PUBLISHED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   "noodle.profile.v1": profileSchema,
   "noodle.cost_model.v1": costModelSchema,
   "noodle.trace.v1": RequestTraceSchema,
+  "noodle.problem.v1": problemSchema,
+  "noodle.cluster.v1": clusterSchema,
+  "noodle.model_plan.v1": modelPlanSchema,
   ...LOG_SCHEMAS,
 };
 

@@ -20,7 +20,6 @@ export {
   loadEngine,
   openStage,
   probeRowClasses,
-  type RowClasses,
   runReference,
   type SamplingParams,
   type Stage,
@@ -43,3 +42,4 @@ export {
   type UnitRange,
   writeStage,
 } from "./model/index.ts";
+export type { RowClasses } from "./schedule/index.ts";

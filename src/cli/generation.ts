@@ -4,6 +4,20 @@ import type { Document } from "./output.ts";
 import { formatMs } from "./quantities.ts";
 import { renderTable } from "./table.ts";
 
+type EventOf<Type extends GenerateEvent["type"]> = Extract<GenerateEvent, { readonly type: Type }>;
+
+/** The log-probability of a generated token, and of the likeliest ones in its place. */
+export type GeneratedLogprobs = NonNullable<EventOf<"token">["logprobs"]>;
+
+/** What of a coordinator's events is looked at here, and comes through its gRPC service too. */
+export type GenerationEvent =
+  | Pick<EventOf<"started">, "type" | "sessionId" | "promptTokenIds">
+  | Pick<EventOf<"prompt">, "type">
+  | (Pick<EventOf<"token">, "type" | "index" | "tokenId" | "text" | "logits"> & {
+      readonly logprobs?: GeneratedLogprobs | null;
+    })
+  | Pick<EventOf<"done">, "type" | "finishReason" | "ttftMs" | "decodeTokensPerSec" | "stages" | "kv" | "stepRows">;
+
 /** A generation from start to end, wherever it ran. */
 export interface Generation {
   readonly promptTokenIds: readonly number[];
@@ -15,6 +29,8 @@ export interface Generation {
   readonly stages: readonly StageStats[];
   /** One for each token; empty unless they were asked for. */
   readonly logits: readonly Float32Array[];
+  /** One for each token; empty unless they were asked for. */
+  readonly logprobs: readonly GeneratedLogprobs[];
   readonly kv: readonly LayerKvHash[];
   /** Rows of each step, in order. */
   readonly stepRows: readonly number[];
@@ -22,22 +38,26 @@ export interface Generation {
 
 /** Reads a generation to its end; text goes on as it comes. */
 export async function collectGeneration(
-  events: AsyncIterable<GenerateEvent>,
+  events: AsyncIterable<GenerationEvent>,
   onText: (text: string) => void,
 ): Promise<Generation> {
   let promptTokenIds: readonly number[] = [];
   const tokenIds: number[] = [];
   const logits: Float32Array[] = [];
+  const logprobs: GeneratedLogprobs[] = [];
   let text = "";
-  let done: (GenerateEvent & { readonly type: "done" }) | undefined;
+  let done: (GenerationEvent & { readonly type: "done" }) | undefined;
   for await (const event of events) {
     switch (event.type) {
       case "started":
         promptTokenIds = event.promptTokenIds;
         break;
+      case "prompt":
+        break;
       case "token":
         tokenIds.push(event.tokenId);
         if (event.logits !== null) logits.push(event.logits);
+        if (event.logprobs !== null && event.logprobs !== undefined) logprobs.push(event.logprobs);
         text += event.text;
         onText(event.text);
         break;
@@ -49,7 +69,19 @@ export async function collectGeneration(
     }
   }
   const { finishReason, ttftMs, decodeTokensPerSec, stages, kv, stepRows } = must(done, "end of the generation");
-  return { promptTokenIds, tokenIds, text, finishReason, ttftMs, decodeTokensPerSec, stages, logits, kv, stepRows };
+  return {
+    promptTokenIds,
+    tokenIds,
+    text,
+    finishReason,
+    ttftMs,
+    decodeTokensPerSec,
+    stages,
+    logits,
+    logprobs,
+    kv,
+    stepRows,
+  };
 }
 
 /** `noodle.generate.v1`. */
@@ -71,6 +103,15 @@ export function writeGenerateDocument(generation: Generation, more: Readonly<Rec
       weights_bytes: stage.weightsBytes,
       rss_bytes: stage.rssBytes,
     })),
+    ...(generation.logprobs.length === 0
+      ? {}
+      : {
+          logprobs: generation.logprobs.map(({ tokenId, logprob, top }) => ({
+            token_id: tokenId,
+            logprob,
+            top: top.map((other) => ({ token_id: other.tokenId, logprob: other.logprob })),
+          })),
+        }),
     ...more,
   };
 }

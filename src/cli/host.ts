@@ -1,3 +1,4 @@
+import type { LineReader } from "./line-reader.ts";
 import type { Terminal } from "./terminal.ts";
 
 /** Where text goes. A real one wraps a stream of the process; tests collect. */
@@ -12,6 +13,8 @@ export interface CliHost {
   readonly stderr: Sink;
   /** Only when stdout is one. */
   readonly terminal?: Terminal;
+  /** Takes the process's input, once. */
+  readonly openLines?: () => LineReader;
   readonly env: Readonly<Record<string, string | undefined>>;
   /** Whether this run has written its `--json` document: there is one at most. */
   readonly document: { written: boolean };

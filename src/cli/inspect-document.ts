@@ -1,4 +1,4 @@
-import type { RowClasses } from "../engine/index.ts";
+import type { RowClasses } from "../schedule/index.ts";
 import type { ModelDescription } from "../model/index.ts";
 import type { Document } from "./output.ts";
 

@@ -31,6 +31,10 @@ export interface LocalClusterRequest {
   readonly grpcPort?: number;
   /** Who watches the coordinator. */
   readonly watching?: Partial<CoordinatorOptions>;
+  /** How it serves requests. @default as a reference can repeat it */
+  readonly serving?: Partial<CoordinatorOptions>;
+  /** Further arguments of each worker. */
+  readonly workerArgs?: readonly string[];
   /** Looks at the request before anything is started. */
   readonly check?: (tokenizer: Tokenizer) => void;
 }
@@ -55,9 +59,9 @@ export function chooseLocalThreads(wanted: number | undefined, workers: number):
  */
 export async function withLocalCluster<T>(
   request: LocalClusterRequest,
-  use: (cluster: LocalCluster) => Promise<T>,
+  use: (cluster: LocalCluster, tokenizer: Tokenizer) => Promise<T>,
 ): Promise<T> {
-  const { context, model, options, threads, workers, grpcPort } = request;
+  const { context, model, options, threads, workers, grpcPort, workerArgs } = request;
   const { out, host, signal } = context;
   const { split, context: contextTokens, unverified } = options;
   const entry = join(PACKAGE_ROOT, "dist", "cli", "main.js");
@@ -71,6 +75,7 @@ export async function withLocalCluster<T>(
   const cluster = await LocalCluster.start(
     {
       ...request.watching,
+      ...(request.serving ?? { prefillRows: PREFILL_ROWS }),
       model,
       tokenizer,
       workers,
@@ -78,10 +83,10 @@ export async function withLocalCluster<T>(
       dataDir: directory.path,
       threads,
       parallel: chooseParallel(options.parallel),
-      prefillRows: PREFILL_ROWS,
       maxRows: MAX_ROWS,
       readyTimeoutMs: LOCAL_READY_TIMEOUT_MS,
       ...(grpcPort === undefined ? {} : { grpcPort }),
+      ...(workerArgs === undefined ? {} : { workerArgs: () => workerArgs }),
       ...(split === undefined ? {} : { split }),
       ...(contextTokens === undefined ? {} : { contextTokens }),
       ...(unverified === undefined ? {} : { unverified }),
@@ -89,7 +94,7 @@ export async function withLocalCluster<T>(
     { signal, onProgress: reportReadiness(out) },
   );
   try {
-    return await use(cluster);
+    return await use(cluster, tokenizer);
   } finally {
     await cluster.close();
   }

@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 // The composition root: real streams, clock and signals are made here and nowhere else.
 import type { CliHost, Sink } from "./host.ts";
+import { openLineReader } from "./line-reader.ts";
 import { runCli } from "./program.ts";
 import { watchInterrupts } from "./signals.ts";
 import { openTerminal } from "./terminal.ts";
@@ -27,6 +28,7 @@ const host: CliHost = {
   stdout: wrapStream(process.stdout),
   stderr,
   ...(process.stdout.isTTY ? { terminal: openTerminal(process) } : {}),
+  openLines: () => openLineReader(process),
   env: process.env,
   document: { written: false },
   nowMs: () => performance.now(),

@@ -1,10 +1,10 @@
 import { randomUUID } from "node:crypto";
+import { join } from "node:path";
 import type { Command } from "commander";
 import { combineObservers, type Coordinator, type CoordinatorOptions } from "../cluster/coordinator/index.ts";
 import { NoodleError } from "../common/index.ts";
 import type { EngineIdentity } from "../engine/index.ts";
-import { openGguf } from "../gguf/index.ts";
-import { describeModel, type ModelDescription } from "../model/index.ts";
+import type { ModelDescription } from "../model/index.ts";
 import { type ClusterObserver, type HookLevel, readHookLevel } from "../observe/index.ts";
 import { LogObserver, LogWriter } from "../logs/index.ts";
 import { CoordinatorMetrics, LiveStats } from "../metrics/index.ts";
@@ -14,7 +14,7 @@ import type { CommandContext } from "./command.ts";
 import { PACKAGE_VERSION } from "./package.ts";
 import { readDriftProfile } from "./profile-choice.ts";
 import { parseInteger } from "./quantities.ts";
-import type { StatusServer } from "./status-server.ts";
+import type { MetricsSource } from "./metrics-server.ts";
 
 /** How a cluster is watched; the same for every command that starts a coordinator. */
 export interface ObservingOptions {
@@ -47,6 +47,11 @@ export function addObservingOptions(command: Command): Command {
     .option("--strict", "refuse a profile of another machine, build or model instead of warning");
 }
 
+/** The same options with a folder of its own for the logs of one of several models. */
+export function placeLogs<T extends ObservingOptions>(options: T, id: string): T {
+  return options.logs === undefined ? options : { ...options, logs: join(options.logs, id.replaceAll("/", "-")) };
+}
+
 export interface ObservedRun {
   readonly context: CommandContext;
   readonly options: ObservingOptions;
@@ -56,16 +61,6 @@ export interface ObservedRun {
   readonly engine: EngineIdentity;
   /** Threads of each stage; null where each worker chooses. */
   readonly threads: number | null;
-}
-
-/** What a watch has to know of the model's file. @throws NoodleError the errors of the file */
-export async function describeModelFile(path: string): Promise<Pick<ObservedRun, "model" | "headerSha256">> {
-  const file = await openGguf(path);
-  try {
-    return { model: describeModel(file.header, file.fileBytes), headerSha256: await file.headerSha256() };
-  } finally {
-    await file.close();
-  }
 }
 
 /** Everything that watches one coordinator. Open it before the coordinator starts, close it behind its end. */
@@ -136,11 +131,10 @@ export class Watch implements AsyncDisposable {
     };
   }
 
-  /** From now on `/v1/status` and `/metrics` are those of this coordinator. */
-  show(http: StatusServer, coordinator: Coordinator): void {
+  /** From now on the metrics are those of this coordinator. @returns what renders them */
+  show(coordinator: Coordinator): MetricsSource {
     this.#metrics.show(() => coordinator.status());
-    http.show(() => coordinator.status());
-    http.showMetrics(this.#metrics);
+    return this.#metrics;
   }
 
   /** Writes what waits to be written. Closing twice is safe. */

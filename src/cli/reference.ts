@@ -65,6 +65,7 @@ export async function generateUndivided(
       },
     ],
     logits: [],
+    logprobs: [],
     kv: [],
     stepRows,
   };

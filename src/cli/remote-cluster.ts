@@ -1,5 +1,5 @@
 import { create } from "@bufbuild/protobuf";
-import type { GenerateEvent, GenerateRequest, StatusDocument } from "../cluster/coordinator/index.ts";
+import type { GenerateRequest, StatusDocument } from "../cluster/coordinator/index.ts";
 import { must, NoodleError } from "../common/index.ts";
 import type { SamplingParams } from "../engine/index.ts";
 import { createClient, type ServiceClient } from "../net/index.ts";
@@ -11,6 +11,7 @@ import {
   SamplingSchema,
   writeSessionId,
 } from "../protocol/index.ts";
+import type { GenerationEvent } from "./generation.ts";
 import { MAX_TRACE_CHARS, readRequestTrace, type RequestTrace } from "../trace/index.ts";
 
 const STATUS_TIMEOUT_MS = 5000;
@@ -28,14 +29,11 @@ export class RemoteCluster {
   /** @throws PEER_UNREACHABLE, TIMED_OUT */
   async status(signal: AbortSignal): Promise<StatusDocument> {
     const { json } = await this.#client.rpc.status({}, { timeoutMs: STATUS_TIMEOUT_MS, signal });
-    const document: unknown = JSON.parse(json);
-    if (!isStatus(document))
-      throw new NoodleError("PROTOCOL_MISMATCH", `${this.#client.address} answered with no noodle.status.v1`);
-    return document;
+    return requireStatus(JSON.parse(json), this.#client.address);
   }
 
   /** As `Coordinator.generate`; also PEER_UNREACHABLE. */
-  async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
+  async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
     const {
       prompt,
       maxTokens,
@@ -82,15 +80,25 @@ export class RemoteCluster {
   }
 }
 
+/** @throws PROTOCOL_MISMATCH naming who answered with something else */
+export function requireStatus(document: unknown, address: string): StatusDocument {
+  if (isStatus(document)) return document;
+  throw new NoodleError("PROTOCOL_MISMATCH", `${address} answered with no noodle.status.v1`);
+}
+
 function isStatus(value: unknown): value is StatusDocument {
   return typeof value === "object" && value !== null && "schema" in value && value.schema === "noodle.status.v1";
 }
 
-function writeSampling(sampling: SamplingParams) {
-  return create(SamplingSchema, { ...sampling });
+function writeSampling({ logitBias = [], ...sampling }: SamplingParams) {
+  return create(SamplingSchema, {
+    ...sampling,
+    biasTokenIds: logitBias.map(([tokenId]) => tokenId),
+    biasValues: logitBias.map(([, bias]) => bias),
+  });
 }
 
-function readEvent({ message: event }: GenerateMessage): GenerateEvent {
+function readEvent({ message: event }: GenerateMessage): GenerationEvent {
   switch (event.case) {
     case "started":
       return {
@@ -111,7 +119,7 @@ function readEvent({ message: event }: GenerateMessage): GenerateEvent {
   }
 }
 
-function readDone(done: GenerateDone): GenerateEvent {
+function readDone(done: GenerateDone): GenerationEvent {
   return {
     type: "done",
     finishReason: done.finishReason === "stop" ? "stop" : "length",

@@ -22,26 +22,44 @@ export function openGrpcSource(address: string): TopSource {
   };
 }
 
+export interface HttpSourceOptions {
+  /** Id of one of several models. @default the first */
+  readonly model?: string | undefined;
+  /** API key. @default none */
+  readonly key?: string | undefined;
+}
+
 /** @param base of the coordinator's HTTP server. @throws USAGE unless it is an http or https URL */
-export function openHttpSource(base: string): TopSource {
+export function openHttpSource(base: string, { model, key }: HttpSourceOptions = {}): TopSource {
   const url = URL.canParse(base) ? new URL(base) : null;
   if (url === null || (url.protocol !== "http:" && url.protocol !== "https:")) {
     throw new NoodleError("USAGE", `--url "${base}" is not a URL such as http://127.0.0.1:7420`);
   }
   if (url.pathname === "/") url.pathname = "/v1/status";
+  if (model !== undefined) url.searchParams.set("model", model);
+  const headers = key === undefined || key === "" ? {} : { authorization: `Bearer ${key}` };
   return {
-    read: async (signal) => describeTop(await fetchJson(url, signal), url.host),
+    read: async (signal) => describeTop(await fetchJson(url, headers, signal), url.host),
     close: () => undefined,
   };
 }
 
-async function fetchJson(url: URL, signal: AbortSignal): Promise<unknown> {
+async function fetchJson(url: URL, headers: Readonly<Record<string, string>>, signal: AbortSignal): Promise<unknown> {
   const timeout = AbortSignal.timeout(TIMEOUT_MS);
   try {
-    const response = await fetch(url, { signal: AbortSignal.any([signal, timeout]) });
+    const response = await fetch(url, { headers, signal: AbortSignal.any([signal, timeout]) });
     const text = await readBody(response, url);
     if (response.status === 503) {
       throw new NoodleError("CLUSTER_NOT_READY", `${url.host}: the coordinator is being started`);
+    }
+    if (response.status === 401) {
+      throw new NoodleError("USAGE", `${url.host} asks for an API key: put it into NOODLE_API_KEY`);
+    }
+    if (response.status === 404 && url.searchParams.has("model")) {
+      throw new NoodleError(
+        "MODEL_NOT_FOUND",
+        `${url.host} serves no model "${url.searchParams.get("model")}" (--model)`,
+      );
     }
     if (!response.ok) throw new NoodleError("PROTOCOL_MISMATCH", `${url.href} answered with ${response.status}`);
     return parseJson(text, url);

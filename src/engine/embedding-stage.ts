@@ -4,7 +4,8 @@ import { loadLibrary } from "./native/index.ts";
 import { RowLookup } from "./row-lookup.ts";
 import type { HookKind, HookRegistry } from "../observe/index.ts";
 import { callHooks, wrapRows } from "./hook-event.ts";
-import { checkFill, checkInput, describeCall } from "./runs.ts";
+import { checkFill, checkInput } from "./check-input.ts";
+import { describeCall } from "./runs.ts";
 import { StepRecorder, toNs } from "./step-recorder.ts";
 import { SlotTable } from "./slots.ts";
 import type { StageFacts } from "./stage-facts.ts";
@@ -12,6 +13,7 @@ import type {
   KvLayer,
   RowRun,
   SamplingParams,
+  SlotStart,
   Stage,
   StageConfig,
   StageForwardOptions,
@@ -65,12 +67,16 @@ export class EmbeddingStage implements Stage {
     };
   }
 
-  openSlot(slot: number, sampling: SamplingParams): void {
-    this.#slots.open(slot, sampling);
+  openSlot(slot: number, sampling: SamplingParams, start?: SlotStart): void {
+    this.#slots.open(slot, { sampling, grammar: null, start });
   }
 
-  closeSlot(slot: number): void {
-    this.#slots.close(slot);
+  closeSlot(slot: number, keep = false): void {
+    this.#slots.close(slot, keep);
+  }
+
+  keptTokens(slot: number): number {
+    return this.#slots.countKept(slot);
   }
 
   nextPosition(slot: number): number {
@@ -91,11 +97,7 @@ export class EmbeddingStage implements Stage {
 
   forward(input: StageInput, options: StageForwardOptions = {}): StageOutput {
     const startMs = performance.now();
-    checkInput(
-      input,
-      { ...this.info, wantsHidden: false, outputRowsOnly: false },
-      (slot) => this.#slots.find(slot)?.history.length,
-    );
+    checkInput(input, { ...this.info, wantsHidden: false, outputRowsOnly: false }, this.#slots);
     const hidden = new Float32Array(input.tokens.length * this.info.nEmbd);
     const beginMs = performance.now();
     this.#callHooks("pre", input, hidden, beginMs - startMs, 0);
@@ -117,6 +119,7 @@ export class EmbeddingStage implements Stage {
     return {
       hidden,
       sampled: [],
+      logprobs: [],
       computeNs: toNs(doneMs - startMs),
       observation: recorder?.finish(doneMs) ?? null,
     };

@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { NoodleError } from "../common/index.ts";
-import { type FakeModel, FakeStage } from "./fake.ts";
+import { FakeStage } from "./fake.ts";
+import type { FakeModel } from "./fake-model.ts";
 import { GREEDY, type RowRun, type StageConfig, type StageOutput } from "./types.ts";
 
 const LAYERS = 3;
@@ -22,7 +23,7 @@ function build(first: number, end: number, faults?: FakeModel["faults"]): FakeSt
 
 function chain(stages: readonly FakeStage[], runs: readonly RowRun[], tokens: Int32Array): StageOutput {
   let hidden: Float32Array | null = null;
-  let output: StageOutput = { hidden, sampled: [], computeNs: 0, observation: null };
+  let output: StageOutput = { hidden, sampled: [], logprobs: [], computeNs: 0, observation: null };
   for (const stage of stages) {
     output = stage.forward({ runs, tokens, hidden }, { wantLogits: true });
     hidden = output.hidden;

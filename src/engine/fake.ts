@@ -1,87 +1,50 @@
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { must, NoodleError } from "../common/index.ts";
-import type { HookLevel, SegmentTiming, StepObservation } from "../observe/index.ts";
-import { checkFill } from "./runs.ts";
+import { checkFill, checkInput } from "./check-input.ts";
+import {
+  copyFakeKv,
+  cutFakeKv,
+  embedToken,
+  type FakeKv,
+  makeFakeKv,
+  readFakeLogits,
+  runFakeBlocks,
+} from "./fake-arithmetic.ts";
+import { observeFakeStep } from "./fake-observation.ts";
+import type { FakeModel } from "./fake-model.ts";
+import { FakeSampler } from "./fake-sampler.ts";
+import { readLogprobs } from "./logprobs.ts";
+import { SlotTable } from "./slots.ts";
+import { GREEDY } from "./types.ts";
 import type {
   KvLayer,
+  RowLogprobs,
   RowRun,
   SampledToken,
   SamplingParams,
+  SlotStart,
   Stage,
   StageConfig,
   StageForwardOptions,
   StageInfo,
   StageInput,
   StageOutput,
-  UnitRange,
 } from "./types.ts";
-
-/** Planned misbehaviour, so that tests reach the error paths of everything around an engine. */
-export interface FakeFaults {
-  /** The process aborts (SIGABRT) when a run holds this token, as a failed assertion of the library would. */
-  readonly abortOnToken?: number;
-  /** `forward` fails with NON_FINITE when a run holds this token. */
-  readonly nonFiniteOnToken?: number;
-  /** `canary` fails with NON_FINITE, as damaged weights would make it. */
-  readonly canaryNonFinite?: boolean;
-  /** Time that each `forward` blocks its thread for. */
-  readonly computeMs?: number;
-}
-
-/** What a fake stage file holds, as JSON. */
-export interface FakeModel {
-  readonly units: UnitRange;
-  readonly layers: number;
-  readonly nEmbd: number;
-  readonly nVocab: number;
-  readonly faults?: FakeFaults;
-}
-
-/** Segments of each kind of unit, by level. */
-const FAKE_ROLES: Readonly<
-  Record<HookLevel, Readonly<Record<"embedding" | "block" | "head", readonly SegmentTiming["role"][]>>>
-> = {
-  layer: { embedding: ["total"], block: ["total"], head: ["total"] },
-  role: { embedding: ["embedding.token"], block: ["norm", "attention", "mlp"], head: ["norm", "head", "sampling"] },
-  node: {
-    embedding: ["embedding.token"],
-    block: [
-      "norm",
-      "attention.qkv",
-      "attention.kv_write",
-      "attention.scores",
-      "attention.output",
-      "mlp.up",
-      "mlp.down",
-    ],
-    head: ["norm", "head", "sampling"],
-  },
-};
-
-const PENALTY_WINDOW = 64;
-const VALUE_MASK = 0xfffff;
-
-interface FakeSlot {
-  readonly sampling: SamplingParams;
-  position: number;
-  /** Tokens of all positions; kept by the stage with the head. */
-  readonly history: number[];
-  /** One entry for each block of this stage; i32[position, nEmbd], flat. */
-  readonly keys: number[][];
-  readonly values: number[][];
-}
 
 /**
  * A stage of integer arithmetic that keeps the contract of `Stage`: every output value depends on every earlier
- * token and position through the KV state, so a lost, doubled or reordered step changes what follows. Values have
- * 20 bits, so f32 carries them exactly and any split gives the bits of the undivided fake.
+ * token and position through the KV state, so a lost, doubled or reordered step changes what follows. Any split gives
+ * the bits of the undivided fake; dummy rows are checked and not computed.
  */
 export class FakeStage implements Stage {
   readonly info: StageInfo;
   readonly #model: FakeModel;
   readonly #config: StageConfig;
-  readonly #slots = new Map<number, FakeSlot>();
+  readonly #slots: SlotTable;
+  readonly #kv = new Map<number, FakeKv>();
+  /** Undefined for a stage without head. */
+  readonly #sampler: FakeSampler | undefined;
   readonly #blocks: readonly number[];
   #closed = false;
 
@@ -92,11 +55,13 @@ export class FakeStage implements Stage {
     }
     this.#model = model;
     this.#config = config;
+    this.#slots = new SlotTable(config.parallel);
     this.#blocks = Array.from({ length: layers }, (_, block) => block).filter(
       (block) => block + 1 >= units.first && block + 1 < units.end,
     );
     const hasEmbedding = units.first === 0;
     const hasHead = units.end === layers + 2;
+    this.#sampler = hasHead ? new FakeSampler(nVocab, model.endToken) : undefined;
     this.info = {
       units,
       unitCount: layers + 2,
@@ -123,44 +88,45 @@ export class FakeStage implements Stage {
     return new FakeStage(parsed as FakeModel, config);
   }
 
-  openSlot(slot: number, sampling: SamplingParams): void {
+  openSlot(slot: number, sampling: SamplingParams, start?: SlotStart): void {
     this.#alive();
-    if (slot < 0 || slot >= this.#config.parallel) {
-      throw new NoodleError("SESSION_LIMIT", `slot ${slot} is not in 0:${this.#config.parallel} (--parallel)`);
-    }
-    const lists = (): number[][] => this.#blocks.map(() => []);
-    this.#slots.set(slot, { sampling, position: 0, history: [], keys: lists(), values: lists() });
+    const { tokens, source } = this.#slots.findBeginning(slot, start);
+    const grammar = this.#sampler?.prepare(sampling) ?? null;
+    const kv = source === undefined ? makeFakeKv(this.#blocks.length) : this.#kvOf(source);
+    this.#kv.set(slot, copyFakeKv(kv, tokens * this.info.nEmbd));
+    this.#slots.open(slot, { sampling, grammar, start });
   }
 
-  closeSlot(slot: number): void {
+  closeSlot(slot: number, keep = false): void {
     this.#alive();
-    this.#slots.delete(slot);
+    if (this.#slots.close(slot, keep)) this.#kv.delete(slot);
+  }
+
+  keptTokens(slot: number): number {
+    this.#alive();
+    return this.#slots.countKept(slot);
   }
 
   nextPosition(slot: number): number {
     this.#alive();
-    return this.#slot(slot).position;
+    return this.#slots.get(slot).history.length;
   }
 
   truncate(slot: number, position: number): void {
     this.#alive();
-    const state = this.#slot(slot);
-    if (position >= state.position) return;
-    state.position = position;
-    state.history.length = Math.min(state.history.length, position);
-    for (const list of [...state.keys, ...state.values]) list.length = position * this.info.nEmbd;
+    this.#slots.truncate(slot, position);
+    cutFakeKv(this.#kvOf(slot), position * this.info.nEmbd);
   }
 
   /** Keys and values of token 0 at every position. */
   fillContext(slot: number, tokens: number): void {
     this.#alive();
-    const { sampling } = this.#slot(slot);
+    const { history } = this.#slots.get(slot);
     checkFill(tokens, this.#config.contextTokens);
-    this.openSlot(slot, sampling);
-    const state = this.#slot(slot);
-    for (; state.position < tokens; state.position++) {
-      this.#runBlocks(state, state.position, this.#enter(null, 0, 0));
-      if (this.info.hasHead) state.history.push(0);
+    this.truncate(slot, 0);
+    for (let position = 0; position < tokens; position++) {
+      runFakeBlocks(this.#blocks, this.#kvOf(slot), position, this.#enter(null, 0, 0));
+      history.push(0);
     }
   }
 
@@ -169,48 +135,55 @@ export class FakeStage implements Stage {
     const startNs = process.hrtime.bigint();
     if (options.observe !== undefined && this.info.hasHead && this.#config.hookable !== true)
       throw new NoodleError("USAGE", "this stage was not opened with `hookable`: it can not be observed");
-    this.#check(input);
+    const limits = { ...this.info, nVocab: this.info.hasHead ? this.info.nVocab : 0 };
+    const outputRowsOnly = this.#comesAfterBlocks();
+    checkInput(input, { ...limits, wantsHidden: !this.info.hasEmbedding, outputRowsOnly }, this.#slots);
     this.#misbehave(input.tokens);
-    const { nEmbd, hasHead, endsBlocks } = this.info;
     const leaving: Int32Array[] = [];
     const sampled: SampledToken[] = [];
+    const logprobs: RowLogprobs[] = [];
     let row = 0;
     let hiddenRow = 0;
     for (const [index, run] of input.runs.entries()) {
-      const state = this.#slot(run.slot);
+      const { history } = this.#slots.get(run.slot);
       for (let i = 0; i < run.rows; i++) {
-        const wanted = isOutputRow(run, i);
         const token = must(input.tokens[row + i], "token");
-        if (hasHead) state.history.push(token);
-        const carried = !this.#comesAfterBlocks() || wanted;
-        if (carried) {
-          const hidden = this.#enter(input.hidden, hiddenRow++, token);
-          this.#runBlocks(state, state.position, hidden);
-          if (wanted || !endsBlocks) leaving.push(hidden);
-          if (hasHead && wanted && i === run.rows - 1) {
-            const logits = this.#logits(hidden);
-            const tokenId = choose(logits, state, state.position + 1);
-            sampled.push({ run: index, tokenId, logits: options.wantLogits === true ? logits : null });
-          }
-        }
-        state.position += 1;
+        const position = history.push(token) - 1;
+        const wanted = isOutputRow(run, i);
+        if (outputRowsOnly && !wanted) continue;
+        const hidden = this.#enter(input.hidden, hiddenRow++, token);
+        runFakeBlocks(this.#blocks, this.#kvOf(run.slot), position, hidden);
+        if (wanted || !this.info.endsBlocks) leaving.push(hidden);
+        if (!this.info.hasHead || !wanted) continue;
+        const following = i < run.rows - 1 ? must(input.tokens[row + i + 1], "token") : (run.following ?? null);
+        const logits = readFakeLogits(hidden, this.#model.nVocab);
+        const tokenId = following ?? must(this.#sampler, "sampler").sample(logits, this.#slots.get(run.slot));
+        if (following === null)
+          sampled.push({ run: index, tokenId, logits: options.wantLogits === true ? logits : null });
+        const top = run.topLogprobs ?? null;
+        if (top !== null) logprobs.push({ run: index, row: i, ...readLogprobs(logits, tokenId, top) });
       }
       row += run.rows;
     }
     const computeNs = Number(process.hrtime.bigint() - startNs);
-    const observation = options.observe === undefined ? null : this.#observe(options.observe, row, computeNs);
-    if (hasHead) return { hidden: null, sampled, computeNs, observation };
-    const hidden = new Float32Array(leaving.length * nEmbd);
-    for (const [index, values] of leaving.entries()) hidden.set(values, index * nEmbd);
-    return { hidden, sampled, computeNs, observation };
+    const observation =
+      options.observe === undefined ? null : observeFakeStep(this.info, options.observe, row, computeNs);
+    return {
+      hidden: this.info.hasHead ? null : joinRows(leaving, this.info.nEmbd),
+      sampled,
+      logprobs,
+      computeNs,
+      observation,
+    };
   }
 
   readKv(slot: number): readonly KvLayer[] {
     this.#alive();
-    const state = this.#slot(slot);
+    this.#slots.get(slot);
+    const kv = this.#kvOf(slot);
     const bytes = (list: readonly number[] | undefined): Uint8Array =>
       new Uint8Array(Int32Array.from(list ?? []).buffer);
-    return this.#blocks.map((block, i) => ({ block, kBytes: bytes(state.keys[i]), vBytes: bytes(state.values[i]) }));
+    return this.#blocks.map((block, i) => ({ block, kBytes: bytes(kv.keys[i]), vBytes: bytes(kv.values[i]) }));
   }
 
   canary(): string {
@@ -220,7 +193,7 @@ export class FakeStage implements Stage {
     }
     const { faults: _faults, ...sound } = this.#model;
     const scratch = new FakeStage(sound, { ...this.#config, parallel: 1 });
-    scratch.openSlot(0, { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 });
+    scratch.openSlot(0, GREEDY);
     const rows = Math.min(4, this.#config.contextTokens);
     const tokens = Int32Array.from({ length: rows }, (_, i) => (i * 7) % this.#model.nVocab);
     const hidden = this.info.hasEmbedding ? null : Float32Array.from({ length: rows * this.info.nEmbd }, (_, i) => i);
@@ -236,77 +209,20 @@ export class FakeStage implements Stage {
 
   close(): void {
     this.#closed = true;
-    this.#slots.clear();
+    this.#kv.clear();
   }
 
   #alive(): void {
     if (this.#closed) throw new NoodleError("ILLEGAL_STATE", "the fake stage is closed");
   }
 
-  #slot(slot: number): FakeSlot {
-    const state = this.#slots.get(slot);
-    if (state === undefined) throw new NoodleError("SESSION_NOT_FOUND", `slot ${slot} is not open`);
-    return state;
+  #kvOf(slot: number): FakeKv {
+    return must(this.#kv.get(slot), `keys and values of slot ${slot}`);
   }
 
   /** True for a stage that begins with the head: only output rows reach it. */
   #comesAfterBlocks(): boolean {
     return this.#model.units.first === this.#model.layers + 1;
-  }
-
-  #check(input: StageInput): void {
-    let rows = 0;
-    let outputRows = 0;
-    for (const run of input.runs) {
-      const have = this.#slot(run.slot).position;
-      if (run.position !== have) {
-        throw new NoodleError("STEP_OUT_OF_ORDER", `slot ${run.slot}: position ${run.position}, expected ${have}`, {
-          details: { have },
-        });
-      }
-      if (run.position + run.rows > this.#config.contextTokens) {
-        throw new NoodleError(
-          "CONTEXT_EXCEEDED",
-          `slot ${run.slot}: ${run.position + run.rows} tokens, limit is ${this.#config.contextTokens} (--context)`,
-        );
-      }
-      rows += run.rows;
-      for (let i = 0; i < run.rows; i++) if (isOutputRow(run, i)) outputRows += 1;
-    }
-    if (input.tokens.length !== rows || rows > this.info.maxRows) {
-      throw new NoodleError(
-        "FRAME_INVALID",
-        `${input.tokens.length} tokens, ${rows} rows, limit is ${this.info.maxRows}`,
-      );
-    }
-    const hiddenRows = this.#comesAfterBlocks() ? outputRows : rows;
-    if ((input.hidden === null) !== this.info.hasEmbedding) {
-      throw new NoodleError("FRAME_INVALID", `units ${this.#model.units.first}: hidden state missing or not expected`);
-    }
-    if (input.hidden !== null && input.hidden.length !== hiddenRows * this.info.nEmbd) {
-      throw new NoodleError("FRAME_INVALID", `hidden state of ${input.hidden.length} values for ${hiddenRows} rows`);
-    }
-  }
-
-  /** The step's time in equal parts, with the segments that a stage of a simple model has. */
-  #observe(level: HookLevel, rows: number, stepNs: number): StepObservation {
-    const { units, unitCount } = this.info;
-    const parts: Pick<SegmentTiming, "unit" | "role">[] = [];
-    for (let unit = units.first; unit < units.end; unit++) {
-      const kind = unit === 0 ? "embedding" : unit === unitCount - 1 ? "head" : "block";
-      for (const role of FAKE_ROLES[level][kind]) parts.push({ unit, role });
-    }
-    const durationNs = Math.floor(stepNs / parts.length);
-    return {
-      level,
-      rows,
-      stepNs,
-      segments: parts.map((part, i) => ({ ...part, startNs: i * durationNs, durationNs, nodes: 1 })),
-      hookNs: stepNs - parts.length * durationNs,
-      outsideNs: 0,
-      otherNodes: 0,
-      learning: false,
-    };
   }
 
   #misbehave(tokens: Int32Array): void {
@@ -322,64 +238,17 @@ export class FakeStage implements Stage {
 
   #enter(hidden: Float32Array | null, row: number, token: number): Int32Array {
     const { nEmbd } = this.info;
-    if (hidden !== null) return Int32Array.from(hidden.subarray(row * nEmbd, (row + 1) * nEmbd));
-    return Int32Array.from({ length: nEmbd }, (_, i) => mix(token + 1, i) & VALUE_MASK);
+    if (hidden === null) return embedToken(token, nEmbd);
+    return Int32Array.from(hidden.subarray(row * nEmbd, (row + 1) * nEmbd));
   }
+}
 
-  /** Writes the row's keys and values, each value chained to its predecessor's, and updates `hidden` in place. */
-  #runBlocks(state: FakeSlot, position: number, hidden: Int32Array): void {
-    const { nEmbd } = this.info;
-    for (const [index, block] of this.#blocks.entries()) {
-      const keys = must(state.keys[index], "keys");
-      const values = must(state.values[index], "values");
-      for (let i = 0; i < nEmbd; i++) {
-        const neighbour = hidden[(i + 1) % nEmbd] ?? 0;
-        const key = mix(mix(hidden[i] ?? 0, neighbour), block * 4096 + position) & VALUE_MASK;
-        const before = position === 0 ? 0 : (values[(position - 1) * nEmbd + i] ?? 0);
-        keys[position * nEmbd + i] = key;
-        values[position * nEmbd + i] = mix(before, key) & VALUE_MASK;
-      }
-      for (let i = 0; i < nEmbd; i++) {
-        hidden[i] = mix(hidden[i] ?? 0, values[position * nEmbd + i] ?? 0) & VALUE_MASK;
-      }
-    }
-  }
-
-  #logits(hidden: Int32Array): Float32Array {
-    let fold = 1;
-    for (const value of hidden) fold = mix(fold, value);
-    return Float32Array.from(
-      { length: this.#model.nVocab },
-      (_, id) => (mix(fold, id) & VALUE_MASK) / (VALUE_MASK + 1),
-    );
-  }
+function joinRows(rows: readonly Int32Array[], width: number): Float32Array {
+  const joined = new Float32Array(rows.length * width);
+  for (const [index, values] of rows.entries()) joined.set(values, index * width);
+  return joined;
 }
 
 function isOutputRow(run: RowRun, row: number): boolean {
   return run.output === "all" || (run.output === "last" && row === run.rows - 1);
-}
-
-/** The best token, after the penalty and, above temperature 0, a disturbance drawn from (seed, position). */
-function choose(logits: Float32Array, state: FakeSlot, position: number): number {
-  const { temperature, repeatPenalty, seed } = state.sampling;
-  const recent = new Set(repeatPenalty === 1 ? [] : state.history.slice(-PENALTY_WINDOW));
-  let best = 0;
-  let bestScore = Number.NEGATIVE_INFINITY;
-  for (const [id, logit] of logits.entries()) {
-    const drawn =
-      temperature === 0 ? 0 : ((mix(mix(seed, position), id) & VALUE_MASK) / (VALUE_MASK + 1)) * temperature;
-    const score = logit + drawn - (recent.has(id) ? 1 : 0);
-    if (score > bestScore) {
-      best = id;
-      bestScore = score;
-    }
-  }
-  return best;
-}
-
-/** Mixes two 32-bit values; the result is an unsigned 32-bit value. */
-function mix(a: number, b: number): number {
-  let h = Math.imul(a ^ 0x9e3779b9, 0x85ebca6b) ^ Math.imul(b + 0x7f4a7c15, 0xc2b2ae35);
-  h = Math.imul(h ^ (h >>> 15), 0x2c1b3c6d);
-  return (h ^ (h >>> 13)) >>> 0;
 }

@@ -11,7 +11,6 @@ export { checkEngineLayout, type LayoutReport, requireEngineLayout } from "./lay
 export { ENGINE_VERSION, listEnginePackages, type LoadOptions } from "./native/index.ts";
 export { openStage } from "./open-stage.ts";
 export { isQuantizeType, QUANTIZE_TYPES, quantizeModel, type QuantizeType } from "./quantize.ts";
-export { type AttentionRule, classKey, type RowClasses, type RowRule } from "./row-class-rules.ts";
 export { type ProbeRequest, probeRowClasses } from "./row-class-probe.ts";
 export { StageChain } from "./stage-chain.ts";
 export { Tokenizer } from "./tokenizer.ts";
@@ -21,10 +20,12 @@ export {
   GREEDY,
   type KvLayer,
   type OpenStageOptions,
+  type RowLogprobs,
   type RowRun,
   type RunOutput,
   type SampledToken,
   type SamplingParams,
+  type SlotStart,
   type Stage,
   type StageConfig,
   type StageForwardOptions,

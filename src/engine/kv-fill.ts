@@ -5,8 +5,8 @@ const MAX_STATE_BYTES = 2 ** 30;
 const CELL_BYTES = 12;
 
 /**
- * Makes an engine's state of one sequence longer by repeating its cells: positions are numbered from 0, keys and values
- * of position i are those of position i modulo the cells that there are.
+ * Makes an engine's state of one sequence shorter, or longer by repeating its cells: positions are numbered from 0, keys
+ * and values of position i are those of position i modulo the cells that there are.
  *
  * @param blob as `parseSequenceState` describes it
  * @param layerCounts layers of each cache

@@ -1,6 +1,6 @@
 import { NoodleError } from "../common/index.ts";
 import type { EngineCall, EvalObserver } from "./eval-observer.ts";
-import { copyFloats, type Library, loadLibrary, type Pointer, readAddress, type StructValue } from "./native/index.ts";
+import { type Library, loadLibrary, type Pointer, readAddress, type StructValue, viewFloats } from "./native/index.ts";
 import type { StageFacts } from "./stage-facts.ts";
 import { readDataSegmentBytes } from "./process-memory.ts";
 import { acquireThreadpool, releaseThreadpool } from "./threadpool.ts";
@@ -27,11 +27,15 @@ export class LlamaContext {
   readonly weightsBytes: number;
   /** What loading allocated beyond weights and KV: graph, activation and output buffers, vocabulary. 0 where the system does not tell. */
   readonly computeBufferBytes: number;
-  /** Rows of one call whose output can be had; the library ends the process beyond it. */
-  readonly maxOutputs: number;
+  readonly vocab: Pointer;
+  /** Positions can be dropped from the end: not so in a recurrent model, whose state has no positions. */
+  readonly canRewind: boolean;
+  readonly maxRows: number;
   /** Tokens of context per sequence that KV cells were made for: the engine rounds up to 256. */
   readonly contextTokens: number;
   readonly observer: EvalObserver | undefined;
+  /** `copyStream` was called and nothing decoded since: what `readState` reads is not yet there. */
+  hasPendingCopy = false;
   readonly #model: Pointer;
   readonly #memory: Pointer;
   readonly #threads: number;
@@ -40,14 +44,11 @@ export class LlamaContext {
   /** Hooks run inside a decode: what they may not do is told from this. */
   #decoding = false;
 
-  constructor(
-    config: StageConfig,
-    facts: StageFacts,
-    maxRows: number,
-    createObserver: (library: Library) => EvalObserver | undefined,
-  ) {
+  constructor(config: StageConfig, facts: StageFacts, createObserver: (library: Library) => EvalObserver | undefined) {
     this.library = loadLibrary();
     const { calls } = this.library;
+    const maxRows = config.maxRows ?? 512;
+    this.maxRows = maxRows;
     const dataBefore = readDataSegmentBytes();
     const model = calls.llama_model_load_from_file(config.stageFile, {
       ...calls.llama_model_default_params(),
@@ -63,18 +64,20 @@ export class LlamaContext {
     // The head alone computes every call from scratch: it needs cells for one call only.
     const contextTokens = facts.headOnly ? maxRows : config.contextTokens;
     const sequences = facts.headOnly ? 1 : config.parallel;
-    // Logits are wanted for few rows; room for all of them would be maxRows x vocabulary floats.
-    this.maxOutputs = facts.hasHead && !facts.headOnly ? Math.max(sequences, 8) : maxRows;
     const pointer = calls.llama_init_from_model(model, {
       ...calls.llama_context_default_params(),
       n_ctx: roundUp(contextTokens, 256) * sequences,
       n_batch: maxRows,
       n_ubatch: maxRows,
       n_seq_max: sequences,
-      n_outputs_max: this.maxOutputs,
+      // Room for the logits of every row, which the library reserves and does not touch before they are asked for;
+      // beyond it, it ends the process.
+      n_outputs_max: maxRows,
       n_threads: config.threads,
       n_threads_batch: config.threads,
       kv_unified: false,
+      // A sliding-window layer that keeps its window alone could not be rolled back.
+      swa_full: true,
       cb_eval: this.observer?.address ?? null,
     });
     const dataAfter = readDataSegmentBytes();
@@ -93,7 +96,9 @@ export class LlamaContext {
     const memory = calls.llama_get_memory(pointer);
     if (memory === null) throw new NoodleError("ENGINE_LOAD_FAILED", `${config.stageFile} has no KV cache`);
     this.#memory = memory;
-    this.nVocab = calls.llama_vocab_n_tokens(calls.llama_model_get_vocab(model));
+    this.vocab = calls.llama_model_get_vocab(model);
+    this.nVocab = calls.llama_vocab_n_tokens(this.vocab);
+    this.canRewind = !calls.llama_model_is_recurrent(model) && !calls.llama_model_is_hybrid(model);
     this.weightsBytes = Number(calls.llama_model_size(model));
     this.contextTokens = roundUp(config.contextTokens, 256);
     this.computeBufferBytes = Math.max(
@@ -135,6 +140,7 @@ export class LlamaContext {
     this.checkIdle();
     this.observer?.beginCall(call);
     this.#decoding = true;
+    this.hasPendingCopy = false;
     let rc: number;
     try {
       rc = this.library.calls.llama_decode(this.pointer, batch.native);
@@ -151,16 +157,27 @@ export class LlamaContext {
     throw new NoodleError("ENGINE_FAILED", `llama_decode returned ${rc} for ${batch.rows} rows`);
   }
 
-  /** f32[nVocab] of a batch row that was flagged as output; a copy. */
+  /** f32[nVocab] of a batch row that was flagged as output; in place, so valid until the next call. */
   logits(row: number): Float32Array {
     const address = this.library.calls.llama_get_logits_ith(this.pointer, row);
     if (address === null) throw new NoodleError("ENGINE_FAILED", `no logits for row ${row}`);
-    return copyFloats(address, this.nVocab);
+    return viewFloats(address, this.nVocab);
   }
 
   removePositions(sequence: number, from: number): void {
     this.checkIdle();
     this.library.calls.llama_memory_seq_rm(this.#memory, sequence, from, -1);
+  }
+
+  /**
+   * Makes `to` a copy of the first `tokens` positions of `from`. The library can only copy whole streams, and does so at
+   * the next decode: until then the cells say what they will hold, and `hasPendingCopy` is true.
+   */
+  copyStream(from: number, to: number, tokens: number): void {
+    this.checkIdle();
+    this.library.calls.llama_memory_seq_cp(this.#memory, from, to, -1, -1);
+    this.hasPendingCopy = true;
+    this.removePositions(to, tokens);
   }
 
   clear(): void {

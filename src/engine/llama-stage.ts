@@ -1,21 +1,28 @@
-import { NoodleError } from "../common/index.ts";
+import { must, NoodleError } from "../common/index.ts";
 import type { HookRegistry } from "../observe/index.ts";
+import { groupRuns } from "../schedule/index.ts";
+import { type CallMember, listMembers } from "./call-members.ts";
+import { hashCanary } from "./canary.ts";
+import { checkFill, checkInput } from "./check-input.ts";
+import { decodeFiller, fillPositions } from "./context-filler.ts";
+import { EngineCalls } from "./engine-calls.ts";
 import { EvalObserver } from "./eval-observer.ts";
+import { HeadReader } from "./head-reader.ts";
+import { copyPositions } from "./kv-copy.ts";
 import { parseSequenceState } from "./kv-state.ts";
 import { LlamaContext } from "./llama-context.ts";
-import { checkFill, checkInput, countOutputRows, findNonFinite, groupRuns, describeCall } from "./runs.ts";
-import { sampleToken } from "./sampler.ts";
-import { fillPattern, hashCanary } from "./canary.ts";
+import { readVocabulary } from "./model-vocabulary.ts";
 import { RowLayout } from "./row-layout.ts";
-import { repeatCells } from "./kv-fill.ts";
-import { type StepRecorder, toNs } from "./step-recorder.ts";
+import { countOutputRows } from "./runs.ts";
+import { describeStage } from "./stage-info.ts";
+import { Sampler } from "./sampler.ts";
 import { SlotTable } from "./slots.ts";
 import type { StageFacts } from "./stage-facts.ts";
+import { type StepRecorder, toNs } from "./step-recorder.ts";
 import type {
   KvLayer,
-  RowRun,
   SamplingParams,
-  SampledToken,
+  SlotStart,
   Stage,
   StageConfig,
   StageForwardOptions,
@@ -24,14 +31,14 @@ import type {
   StageOutput,
 } from "./types.ts";
 
-/** Rows that are really computed for a fabricated context; the others repeat them. */
-const SEED_ROWS = 8;
-
 /** A stage computed by libllama: blocks with or without embedding and head, or the head alone. */
 export class LlamaStage implements Stage {
   readonly info: StageInfo;
   readonly #facts: StageFacts;
   readonly #context: LlamaContext;
+  readonly #calls: EngineCalls;
+  /** Undefined for a stage without head. */
+  readonly #sampler: Sampler | undefined;
   readonly #slots: SlotTable;
   readonly #observer: EvalObserver | undefined;
   readonly #isObservable: boolean;
@@ -41,45 +48,39 @@ export class LlamaStage implements Stage {
   constructor(config: StageConfig, facts: StageFacts, hooks?: HookRegistry) {
     this.#facts = facts;
     this.#slots = new SlotTable(config.parallel);
-    const maxRows = config.maxRows ?? 512;
     const isHookable = config.hookable === true || hooks !== undefined;
     this.#isObservable = isHookable || !facts.hasHead;
     this.#hooks = hooks;
-    const context = new LlamaContext(config, facts, maxRows, (library) => {
+    const context = new LlamaContext(config, facts, (library) => {
       return this.#isObservable ? new EvalObserver(library, facts, hooks) : undefined;
     });
     this.#context = context;
     this.#observer = context.observer;
-    this.info = {
-      units: facts.units,
-      unitCount: facts.unitCount,
-      architecture: facts.architecture,
-      nEmbd: facts.nEmbd,
-      nVocab: facts.hasHead ? context.nVocab : 0,
-      hasEmbedding: facts.hasEmbedding,
-      hasHead: facts.hasHead,
-      endsBlocks: facts.endsBlocks,
-      weightsBytes: context.weightsBytes,
-      kvBytes: facts.kvBytesPerToken * context.contextTokens * config.parallel,
-      computeBufferBytes: context.computeBufferBytes,
-      threads: config.threads,
-      contextTokens: config.contextTokens,
-      parallel: config.parallel,
-      maxRows,
-      engine: { build: context.library.build, variant: context.library.variant },
-    };
+    this.#calls = new EngineCalls(context, facts);
+    this.#sampler = facts.hasHead
+      ? new Sampler(context.library, context.nVocab, () => readVocabulary(context.library, context.vocab))
+      : undefined;
+    this.info = describeStage(config, facts, context);
     if (isHookable) this.#rehearse();
   }
 
-  openSlot(slot: number, sampling: SamplingParams): void {
+  openSlot(slot: number, sampling: SamplingParams, start?: SlotStart): void {
     this.#context.checkIdle();
-    this.#slots.open(slot, sampling);
-    this.#context.removePositions(slot, 0);
+    const { tokens, source } = this.#slots.findBeginning(slot, start);
+    if (tokens > 0 && !this.#context.canRewind)
+      throw new NoodleError("PREFIX_GONE", "a recurrent model keeps no positions that a sequence could begin with");
+    const grammar = this.#sampler?.prepare(sampling) ?? null;
+    if (!this.#facts.headOnly) this.#takeOver(slot, tokens, source);
+    this.#slots.open(slot, { sampling, grammar, start });
   }
 
-  closeSlot(slot: number): void {
+  closeSlot(slot: number, keep = false): void {
     this.#context.checkIdle();
-    if (this.#slots.close(slot)) this.#context.removePositions(slot, 0);
+    if (this.#slots.close(slot, keep && this.#context.canRewind)) this.#drop(slot, 0);
+  }
+
+  keptTokens(slot: number): number {
+    return this.#slots.countKept(slot);
   }
 
   nextPosition(slot: number): number {
@@ -89,7 +90,7 @@ export class LlamaStage implements Stage {
   truncate(slot: number, position: number): void {
     this.#context.checkIdle();
     this.#slots.truncate(slot, position);
-    this.#context.removePositions(slot, position);
+    this.#drop(slot, position);
   }
 
   fillContext(slot: number, tokens: number): void {
@@ -98,45 +99,38 @@ export class LlamaStage implements Stage {
     checkFill(tokens, this.info.contextTokens);
     this.truncate(slot, 0);
     for (let i = 0; i < tokens; i++) history.push(0);
-    if (tokens === 0 || this.#facts.headOnly) return; // which keeps no keys and values
-    const seedRows = Math.min(tokens, SEED_ROWS, this.info.maxRows);
-    this.#decodeFiller(slot, 0, seedRows);
-    if (tokens === seedRows) return;
-    const state = repeatCells(this.#context.readState(slot), this.#facts.cacheLayers, tokens);
-    if (state !== null && this.#context.writeState(slot, state)) return;
-    // The engine does not take it: compute it all, which gives the same sizes.
-    this.#context.removePositions(slot, 0);
-    for (let position = 0; position < tokens; position += this.info.maxRows)
-      this.#decodeFiller(slot, position, Math.min(this.info.maxRows, tokens - position));
+    // The head keeps no keys and values.
+    if (tokens > 0 && !this.#facts.headOnly) fillPositions(this.#context, this.#facts, slot, tokens, this.info.maxRows);
   }
 
   forward(input: StageInput, options: StageForwardOptions = {}): StageOutput {
     this.#context.checkIdle();
     const { info } = this;
-    checkInput(
-      input,
-      {
-        ...info,
-        wantsHidden: !info.hasEmbedding,
-        outputRowsOnly: this.#facts.headOnly,
-        maxOutputs: this.#context.maxOutputs,
-      },
-      (slot) => this.#slots.find(slot)?.history.length,
-    );
-    const layout = new RowLayout(input.runs, info.nEmbd, this.#facts.headOnly, this.#facts.endsBlocks);
-    const out = info.hasHead ? null : new Float32Array(layout.outRows * info.nEmbd);
-    const sampled: SampledToken[] = [];
+    checkInput(input, { ...info, wantsHidden: !info.hasEmbedding, outputRowsOnly: this.#facts.headOnly }, this.#slots);
+    if ((input.pads?.length ?? 0) > 0 && !this.#context.canRewind)
+      throw new NoodleError("FRAME_INVALID", "a recurrent model can not take dummy rows: they could not be undone");
     if (options.observe !== undefined && !this.#isObservable) {
       throw new NoodleError(
         "USAGE",
         "this stage holds the head and was opened without `hookable` or hooks: it can not be observed",
       );
     }
+    const layout = new RowLayout(input.runs, info.nEmbd, this.#facts.headOnly, this.#facts.endsBlocks);
+    const out = info.hasHead ? null : new Float32Array(layout.outRows * info.nEmbd);
+    const head =
+      this.#sampler === undefined
+        ? undefined
+        : new HeadReader(this.#context, this.#sampler, options.wantLogits === true);
     const startMs = performance.now();
     const recorder = this.#observer?.beginStep(options.observe ?? null, input.tokens.length, startMs);
     try {
-      for (const group of groupRuns(input.runs))
-        this.#computeGroup(group, input, layout, out, sampled, options, recorder);
+      for (const group of groupRuns(input.runs, input.pads)) {
+        const members = listMembers(group, input.runs, (slot) => this.#slots.held(slot));
+        const firstRows = this.#calls.submit(members, input, layout);
+        this.#remember(group.runs, input, layout);
+        if (out !== null) this.#calls.collect(members, layout, out);
+        if (head !== undefined) this.#readHead(head, members, firstRows, input, layout, recorder);
+      }
     } catch (error) {
       for (const run of input.runs) this.truncate(run.slot, run.position);
       throw error;
@@ -144,7 +138,8 @@ export class LlamaStage implements Stage {
     const endMs = performance.now();
     return {
       hidden: out,
-      sampled,
+      sampled: head?.sampled ?? [],
+      logprobs: head?.logprobs.sort((a, b) => a.run - b.run || a.row - b.row) ?? [],
       computeNs: toNs(endMs - startMs),
       observation: recorder?.finish(endMs) ?? null,
     };
@@ -154,6 +149,7 @@ export class LlamaStage implements Stage {
     this.#slots.get(slot);
     const { blocks, cacheLayers } = this.#facts;
     if (blocks.length === 0) return [];
+    this.#settleCopies();
     const caches = parseSequenceState(this.#context.readState(slot), cacheLayers);
     const order = this.#facts.cacheBlocks; // block index of each cache layer, in cache order
     const layers = caches.flat().map((layer, i) => ({ block: order[i] as number, ...layer }));
@@ -172,132 +168,70 @@ export class LlamaStage implements Stage {
   /** Computes one row of nothing in the empty cache, so that the first real step finds its graph known. */
   #rehearse(): void {
     this.#observer?.learnNext();
-    this.#decodeFiller(0, 0, 1);
+    decodeFiller(this.#context, this.#facts, 0, 0, 1);
     this.#context.clear();
   }
 
-  /** Computes rows that mean nothing, unobserved. */
-  #decodeFiller(sequence: number, position: number, rows: number): void {
-    const { hasEmbedding, nEmbd } = this.#facts;
-    const batch = this.#context.batch(rows, hasEmbedding ? 0 : nEmbd);
-    if (hasEmbedding) for (let row = 0; row < rows; row++) batch.tokens[row] = (position + row) % this.#context.nVocab;
-    else batch.embd.set(fillPattern(rows * nEmbd, position));
-    for (let row = 0; row < rows; row++) batch.set(row, position + row, sequence, row === rows - 1);
-    this.#context.decode(batch, null);
+  /** Gives the slot the keys and values that it starts with. */
+  #takeOver(slot: number, tokens: number, source: number | undefined): void {
+    if (source === undefined || source === slot) {
+      this.#context.removePositions(slot, tokens);
+      return;
+    }
+    const positions = this.#slots.held(source);
+    copyPositions(this.#context, this.#facts, { slot: source, positions }, slot, tokens);
   }
 
-  #computeGroup(
-    group: readonly number[],
-    input: StageInput,
-    layout: RowLayout,
-    out: Float32Array | null,
-    sampled: SampledToken[],
-    options: StageForwardOptions,
-    recorder: StepRecorder | undefined,
-  ): void {
-    const runs = group.map((index) => input.runs[index] as RowRun);
-    const batchRows = this.#submit(group, runs, input, layout);
-    for (const [i, index] of group.entries()) {
-      const { history } = this.#slots.get((runs[i] as RowRun).slot);
+  /** Drops positions >= `position`; the head alone has none. */
+  #drop(slot: number, position: number): void {
+    if (!this.#facts.headOnly) this.#context.removePositions(slot, position);
+  }
+
+  /** What the library copies at its next decode is copied now: a row is computed behind it, and dropped. */
+  #settleCopies(): void {
+    if (!this.#context.hasPendingCopy) return;
+    const slots = Array.from({ length: this.info.parallel }, (_, slot) => slot);
+    const free = slots.find((slot) => this.#slots.held(slot) < this.info.contextTokens);
+    if (free === undefined)
+      throw new NoodleError("ENGINE_KV_FULL", "no slot has room for the row that a copy of keys and values waits for");
+    const position = this.#slots.held(free);
+    decodeFiller(this.#context, this.#facts, free, position, 1);
+    this.#context.removePositions(free, position);
+  }
+
+  /** The runs' tokens are part of their sequences from here on. */
+  #remember(runs: readonly number[], input: StageInput, layout: RowLayout): void {
+    for (const index of runs) {
+      const { history } = this.#slots.get(must(input.runs[index], "run").slot);
       for (const token of layout.tokensOf(index, input.tokens)) history.push(token);
     }
-    if (this.#facts.hasHead) {
-      const startMs = performance.now();
-      const before = sampled.length;
-      this.#sample(group, runs, layout, batchRows, sampled, options);
-      if (sampled.length > before)
-        recorder?.addOutside(this.info.unitCount - 1, "sampling", startMs, performance.now());
-    } else {
-      this.#collect(group, layout, out as Float32Array);
-    }
   }
 
-  /** Runs one engine call for a group of runs. @returns the first batch row of each run, or -1 where it has none. */
-  #submit(group: readonly number[], runs: readonly RowRun[], input: StageInput, layout: RowLayout): readonly number[] {
-    const { headOnly, hasEmbedding, hasHead, endsBlocks, nEmbd } = this.#facts;
-    const rows = group.reduce((sum, index) => sum + layout.inRowsOf(index), 0);
-    if (rows === 0) return group.map(() => -1); // a head without output rows has nothing to do
-    const batch = this.#context.batch(rows, hasEmbedding ? 0 : nEmbd);
-    const first: number[] = [];
-    let row = 0;
-    for (const [i, index] of group.entries()) {
-      const run = runs[i] as RowRun;
-      const count = layout.inRowsOf(index);
-      first.push(row);
-      if (hasEmbedding) batch.tokens.set(layout.tokensOf(index, input.tokens), row);
-      else
-        batch.embd.set(
-          (input.hidden as Float32Array).subarray(layout.inOffset(index), layout.inOffset(index) + count * nEmbd),
-          row * nEmbd,
-        );
-      for (let k = 0; k < count; k++) {
-        const isOutput =
-          headOnly || (!hasHead && !endsBlocks) || run.output === "all" || (run.output === "last" && k === count - 1);
-        batch.set(row + k, headOnly ? row + k : run.position + k, headOnly ? 0 : run.slot, isOutput);
-      }
-      row += count;
-    }
-    if (headOnly) this.#context.clear(); // the zero block's cache means nothing: start it over for each call
-    this.#context.decode(batch, {
-      rows,
-      sequences: headOnly ? 1 : runs.length,
-      outputRows: runs.reduce((sum, run) => sum + countOutputRows(run), 0),
-      ...describeCall(runs),
-      hidden: hasEmbedding ? null : batch.embd.subarray(0, rows * nEmbd),
-    });
-    return first;
-  }
-
-  /** Takes the captured rows of a group to their places in the output. */
-  #collect(group: readonly number[], layout: RowLayout, out: Float32Array): void {
-    const captured = this.#observer?.captured;
-    const { nEmbd } = this.#facts;
-    const expected = group.reduce((sum, index) => sum + layout.outRowsOf(index), 0);
-    if (captured === undefined || captured.length !== expected * nEmbd) {
-      throw new NoodleError(
-        "ENGINE_FAILED",
-        `the engine gave ${captured === undefined ? "no hidden state" : `${captured.length / nEmbd} rows`}, ${expected} were expected`,
-      );
-    }
-    const bad = findNonFinite(captured);
-    if (bad >= 0)
-      throw new NoodleError(
-        "NON_FINITE",
-        `hidden state holds ${captured[bad]} in row ${Math.floor(bad / nEmbd)} behind unit ${this.#facts.units.end - 1}`,
-      );
-    let at = 0;
-    for (const index of group) {
-      const length = layout.outRowsOf(index) * nEmbd;
-      out.set(captured.subarray(at, at + length), layout.outOffset(index));
-      at += length;
-    }
-  }
-
-  #sample(
-    group: readonly number[],
-    runs: readonly RowRun[],
+  #readHead(
+    head: HeadReader,
+    members: readonly CallMember[],
+    firstRows: readonly number[],
+    input: StageInput,
     layout: RowLayout,
-    batchRows: readonly number[],
-    sampled: SampledToken[],
-    options: StageForwardOptions,
+    recorder: StepRecorder | undefined,
   ): void {
-    for (const [i, index] of group.entries()) {
-      const run = runs[i] as RowRun;
-      if (countOutputRows(run) === 0) continue;
-      const slot = this.#slots.get(run.slot);
-      const row = (batchRows[i] as number) + layout.inRowsOf(index) - 1;
-      const logits = this.#context.logits(row);
-      const bad = findNonFinite(logits);
-      if (bad >= 0) throw new NoodleError("NON_FINITE", `logits of token ${bad} are ${logits[bad]}`);
-      const tokenId = sampleToken(
-        this.#context.library,
-        this.#context.pointer,
-        row,
-        this.#context.nVocab,
-        slot.sampling,
-        slot.history,
-      );
-      sampled.push({ run: index, tokenId, logits: options.wantLogits === true ? logits : null });
+    const startMs = performance.now();
+    const before = head.sampled.length;
+    for (const [i, { run: index }] of members.entries()) {
+      if (index === null) continue;
+      const run = must(input.runs[index], "run");
+      const outputRows = countOutputRows(run);
+      if (outputRows === 0) continue;
+      head.read({
+        index,
+        run,
+        tokens: layout.tokensOf(index, input.tokens),
+        firstOutputRow: (firstRows[i] as number) + layout.inRowsOf(index) - outputRows,
+        outputRows,
+        slot: this.#slots.get(run.slot),
+      });
     }
+    if (head.sampled.length > before)
+      recorder?.addOutside(this.info.unitCount - 1, "sampling", startMs, performance.now());
   }
 }

@@ -3,11 +3,17 @@ import { mkdir, mkdtemp, readFile, rename, rm, writeFile } from "node:fs/promise
 import { cpus, tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { type GgufHeader, openGguf } from "../gguf/index.ts";
-import { type AttentionShape, type DummyOptions, generateDummy, readAttentionShape } from "../model/index.ts";
+import {
+  type AttentionShape,
+  type DummyOptions,
+  generateDummy,
+  readAttentionShape,
+  readStageManifest,
+} from "../model/index.ts";
 import { LlamaStage } from "./llama-stage.ts";
 import { loadLibrary } from "./native/index.ts";
 import { readStageFacts } from "./read-stage-facts.ts";
-import { type AttentionRule, type ClassTable, fitRowRule, type RowClasses } from "./row-class-rules.ts";
+import { type AttentionRule, type ClassTable, fitRowRule, type RowClasses } from "../schedule/index.ts";
 import { GREEDY, type StageInput } from "./types.ts";
 
 export interface ProbeRequest {
@@ -97,16 +103,25 @@ async function measureRowClasses(header: GgufHeader, threads: number): Promise<R
   }
 }
 
-/** The weight types of the matrices inside the blocks, each once. */
+/** The weight types of the matrices that rows are multiplied by, each once. */
 export function listWeightTypes(header: GgufHeader): readonly ProbeRequest[] {
   const found = new Map<string, ProbeRequest>();
+  const head = findHeadMatrix(header);
   for (const { name, dims, type } of header.tensors) {
-    if (!name.startsWith("blk.") || dims.length < 2 || !name.endsWith(".weight") || name.includes("ffn_gate_inp"))
-      continue;
+    const isBlock = name.startsWith("blk.") && name.endsWith(".weight") && !name.includes("ffn_gate_inp");
+    if ((!isBlock && name !== head) || dims.length < 2) continue;
     const request = { type: type.name, experts: dims.length === 3 };
     found.set(`${request.type} ${request.experts}`, request);
   }
   return [...found.values()];
+}
+
+/** Name of the matrix that gives logits; undefined in a stage without head. */
+function findHeadMatrix(header: GgufHeader): string | undefined {
+  const manifest = readStageManifest(header);
+  if (manifest !== null && manifest.units.end < manifest.unitCount) return undefined;
+  const own = header.tensors.some(({ name }) => name === "output.weight");
+  return own ? "output.weight" : "token_embd.weight";
 }
 
 interface ProbeConfig {

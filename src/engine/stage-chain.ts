@@ -1,6 +1,14 @@
 import { must, NoodleError } from "../common/index.ts";
 import { joinObservations, type StepObservation } from "../observe/index.ts";
-import type { KvLayer, SamplingParams, Stage, StageForwardOptions, StageInput, StageOutput } from "./types.ts";
+import type {
+  KvLayer,
+  SamplingParams,
+  SlotStart,
+  Stage,
+  StageForwardOptions,
+  StageInput,
+  StageOutput,
+} from "./types.ts";
 
 /** Stages of one model behind one another in one process: what the cluster does, without a network in between. */
 export class StageChain {
@@ -18,12 +26,12 @@ export class StageChain {
     this.stages = stages;
   }
 
-  openSlot(slot: number, sampling: SamplingParams): void {
-    for (const stage of this.stages) stage.openSlot(slot, sampling);
+  openSlot(slot: number, sampling: SamplingParams, start?: SlotStart): void {
+    for (const stage of this.stages) stage.openSlot(slot, sampling, start);
   }
 
-  closeSlot(slot: number): void {
-    for (const stage of this.stages) stage.closeSlot(slot);
+  closeSlot(slot: number, keep = false): void {
+    for (const stage of this.stages) stage.closeSlot(slot, keep);
   }
 
   truncate(slot: number, position: number): void {

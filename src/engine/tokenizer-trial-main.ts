@@ -13,7 +13,9 @@ for (const text of ["Hello, world! 1234\n\t", scripts, "𐍈 中文 한국어 �
 }
 for (let id = 0; id < tokenizer.vocabSize; id++) {
   tokenizer.pieceBytes(id);
+  tokenizer.tokenText(id);
   tokenizer.isEndOfGeneration(id);
 }
+tokenizer.specialTokens();
 tokenizer.close();
 process.exit(0);

@@ -1,14 +1,29 @@
 import { NoodleError } from "../common/index.ts";
+import { readPiece } from "./model-vocabulary.ts";
 import { type Library, loadLibrary, type Pointer } from "./native/index.ts";
+
+/** Most control tokens that are listed: a vocabulary of a hostile file may hold nothing else. */
+const MAX_CONTROL_TOKENS = 4096;
+/** `llama_token_attr`: control tokens, and ones that the model's makers added, which parseSpecial also finds. */
+const SPECIAL_ATTRIBUTES = (1 << 3) | (1 << 4);
+
+/** A token that stands for more than its letters. */
+export interface SpecialToken {
+  readonly tokenId: number;
+  readonly text: string;
+}
 
 /** The model's own tokenizer, loaded without weights. Synchronous and cheap; close it when done. */
 export class Tokenizer {
   readonly vocabSize: number;
+  /** The tokens that begin a text, end it, and end a turn of a conversation; -1 = the model has none. */
   readonly bosId: number;
   readonly eosId: number;
+  readonly eotId: number;
   readonly #library: Library;
   readonly #vocab: Pointer;
   #model: Pointer | undefined;
+  #specialTokens: readonly SpecialToken[] | undefined;
 
   private constructor(library: Library, model: Pointer) {
     this.#library = library;
@@ -17,6 +32,7 @@ export class Tokenizer {
     this.vocabSize = library.calls.llama_vocab_n_tokens(this.#vocab);
     this.bosId = library.calls.llama_vocab_bos(this.#vocab);
     this.eosId = library.calls.llama_vocab_eos(this.#vocab);
+    this.eotId = library.calls.llama_vocab_eot(this.#vocab);
   }
 
   /** @param path a GGUF file whose header `openGguf` has accepted. @throws NoodleError `ENGINE_LOAD_FAILED` */
@@ -59,23 +75,33 @@ export class Tokenizer {
     return tokens.slice(0, count);
   }
 
-  /** Bytes of one token: not always whole UTF-8 characters. Control tokens give none. */
-  pieceBytes(tokenId: number): Uint8Array {
+  /**
+   * Bytes of one token: not always whole UTF-8 characters.
+   *
+   * @param special give the text of control tokens too. @default false = they give none
+   */
+  pieceBytes(tokenId: number, { special = false }: { readonly special?: boolean } = {}): Uint8Array {
     this.#checkOpen();
-    if (!Number.isInteger(tokenId) || tokenId < 0 || tokenId >= this.vocabSize) {
+    if (!Number.isInteger(tokenId) || tokenId < 0 || tokenId >= this.vocabSize)
       throw new NoodleError("USAGE", `token id ${tokenId} is outside the vocabulary of ${this.vocabSize}`);
-    }
-    let buffer = new Uint8Array(64);
-    let length = this.#library.calls.llama_token_to_piece(this.#vocab, tokenId, buffer, buffer.length, 0, false);
-    if (length < 0) {
-      buffer = new Uint8Array(-length);
-      length = this.#library.calls.llama_token_to_piece(this.#vocab, tokenId, buffer, buffer.length, 0, false);
-    }
-    return buffer.slice(0, Math.max(0, length));
+    return readPiece(this.#library, this.#vocab, tokenId, special);
   }
 
-  detokenize(tokenIds: ArrayLike<number>): string {
-    return Buffer.concat(Array.from(tokenIds, (id) => this.pieceBytes(id))).toString("utf8");
+  /** Text of any token, control tokens included; U+FFFD for bytes that are no whole characters. */
+  tokenText(tokenId: number): string {
+    return Buffer.from(this.pieceBytes(tokenId, { special: true })).toString("utf8");
+  }
+
+  /** @param special as `pieceBytes` */
+  detokenize(tokenIds: ArrayLike<number>, options: { readonly special?: boolean } = {}): string {
+    return Buffer.concat(Array.from(tokenIds, (id) => this.pieceBytes(id, options))).toString("utf8");
+  }
+
+  /** Control tokens, and others that `parseSpecial` finds whole in a text: at most 4,096, in order of their ids. */
+  specialTokens(): readonly SpecialToken[] {
+    this.#checkOpen();
+    this.#specialTokens ??= this.#listSpecial();
+    return this.#specialTokens;
   }
 
   isEndOfGeneration(tokenId: number): boolean {
@@ -91,6 +117,16 @@ export class Tokenizer {
 
   [Symbol.dispose](): void {
     this.close();
+  }
+
+  #listSpecial(): readonly SpecialToken[] {
+    const found: SpecialToken[] = [];
+    for (let tokenId = 0; tokenId < this.vocabSize && found.length < MAX_CONTROL_TOKENS; tokenId++) {
+      if ((this.#library.calls.llama_vocab_get_attr(this.#vocab, tokenId) & SPECIAL_ATTRIBUTES) === 0) continue;
+      const text = this.tokenText(tokenId);
+      if (text !== "") found.push({ tokenId, text });
+    }
+    return found;
   }
 
   #checkOpen(): void {

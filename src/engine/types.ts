@@ -19,6 +19,18 @@ export interface SamplingParams {
   readonly repeatPenalty: number;
   /** The choice at a position is a pure function of (seed, position, history). */
   readonly seed: number;
+  /** 1 = off. @default 1 */
+  readonly typicalP?: number;
+  /** Taken from the logit of every token of the last `penaltyLastTokens`, once. @default 0 */
+  readonly presencePenalty?: number;
+  /** Taken from it once for each time it occurred there. @default 0 */
+  readonly frequencyPenalty?: number;
+  /** Tokens that the penalties look back over, prompt included. @default 64 */
+  readonly penaltyLastTokens?: number;
+  /** Added to logits before anything else: (token id, bias); -Infinity bans the token. @default none */
+  readonly logitBias?: readonly (readonly [number, number])[];
+  /** GBNF with the root rule `root`, for what comes behind the prompt. @default none */
+  readonly grammar?: string;
 }
 
 export const GREEDY: SamplingParams = { temperature: 0, topK: 0, topP: 1, minP: 0, repeatPenalty: 1, seed: 0 };
@@ -34,6 +46,16 @@ export interface RowRun {
   readonly position: number;
   readonly rows: number;
   readonly output: RunOutput;
+  /**
+   * Log-probabilities of each output row's next token and of this many alternatives; 0 = of the next token alone.
+   * @default null = none
+   */
+  readonly topLogprobs?: number | null;
+  /**
+   * The token that follows the run's last row where it is known: the prompt goes on in the next step. Then no token is
+   * sampled. @default null
+   */
+  readonly following?: number | null;
 }
 
 export interface StageInput {
@@ -45,6 +67,25 @@ export interface StageInput {
    * except behind the last block, where only output rows travel (possibly none). Borrowed until `forward` returns.
    */
   readonly hidden: Float32Array | null;
+  /**
+   * Slots that take one dummy row each in the calls of runs of one row, so that a row is computed among as many rows as
+   * its class wants. They hold afterwards what they held before. Not in `tokens`, `hidden` or the output; each stage
+   * makes its own. A slot of `runs` can't be one, and a slot whose context is full can't either.
+   */
+  readonly pads?: readonly number[];
+}
+
+/** The log-probability of the token behind one row, natural logarithm, of the model's own distribution. */
+export interface RowLogprobs {
+  /** Index into `StageInput.runs`. */
+  readonly run: number;
+  /** Row within the run. */
+  readonly row: number;
+  /** The run's next token, `following`, or the sampled one. */
+  readonly tokenId: number;
+  readonly logprob: number;
+  /** Best first; as many as were asked for. */
+  readonly top: readonly { readonly tokenId: number; readonly logprob: number }[];
 }
 
 export interface SampledToken {
@@ -58,8 +99,10 @@ export interface SampledToken {
 export interface StageOutput {
   /** f32[hiddenRows, nEmbd], a copy owned by the caller; null for the stage that holds the head. */
   readonly hidden: Float32Array | null;
-  /** One entry for each run with an output row; empty for stages without the head. */
+  /** One entry for each run with an output row and no `following`; empty for stages without the head. */
   readonly sampled: readonly SampledToken[];
+  /** Of the output rows of runs with `topLogprobs`, in order; empty for stages without the head. */
+  readonly logprobs: readonly RowLogprobs[];
   /** Time inside the engine for this call. */
   readonly computeNs: number;
   /** What the call looked like from inside; null unless `StageForwardOptions.observe` asked for it. */
@@ -142,13 +185,33 @@ export interface EngineIdentity {
   readonly variant: string;
 }
 
+/** What a slot starts with instead of nothing. */
+export interface SlotStart {
+  /** Positions that it keeps of what it held when it was closed with `keep`, or takes over from `copyFrom`. @default 0 */
+  readonly keepTokens?: number;
+  /** Slot, open or kept, whose first `keepTokens` positions are copied: keys, values and token history. */
+  readonly copyFrom?: number;
+  /** Where the prompt ends and the grammar begins. @default 0 */
+  readonly promptTokens?: number;
+}
+
 /** Synchronous: call it on a thread whose blocking harms nobody. All methods throw NoodleError. */
 export interface Stage {
   readonly info: StageInfo;
-  /** Makes `slot` an empty sequence with this sampler. @throws SESSION_LIMIT when the slot does not exist */
-  openSlot(slot: number, sampling: SamplingParams): void;
-  /** Frees the slot's KV cells. Closing a closed slot is safe. */
-  closeSlot(slot: number): void;
+  /**
+   * Makes `slot` a sequence with this sampler: empty, or as `start` says.
+   *
+   * @throws SESSION_LIMIT when the slot does not exist, PREFIX_GONE when what it shall start with is not there,
+   * GRAMMAR_INVALID
+   */
+  openSlot(slot: number, sampling: SamplingParams, start?: SlotStart): void;
+  /**
+   * Ends the sequence. Its KV cells are freed unless `keep`: then a later `openSlot` may start with them, until it, or
+   * another, takes the slot. Closing a closed slot frees what it kept.
+   */
+  closeSlot(slot: number, keep?: boolean): void;
+  /** Positions that a closed slot still holds; 0 for an open one. */
+  keptTokens(slot: number): number;
   /** Position that the next run of this slot must start at. */
   nextPosition(slot: number): number;
   /** Drops positions >= `position`, sampler history included. */

@@ -7,4 +7,5 @@ export { openHighs } from "./highs/open-highs.ts";
 export { type PlanOptions, planProblem } from "./plan.ts";
 export type { Infeasibility, PlanAlternative, PlanDocument, PlanFigures, PlanStage, Remedy } from "./plan-document.ts";
 export { parseProblem, readProblem } from "./read-problem.ts";
+export { listNeighbourPlans, planRound, type RoundGoal, type RoundPlan } from "./round.ts";
 export { describePlan } from "./words.ts";

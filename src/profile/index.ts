@@ -9,6 +9,7 @@ export {
 export { compareProfiles, type ComparedPart, type ProfileComparison } from "./compare-profiles.ts";
 export { completeProfile } from "./complete.ts";
 export { CostModel, type CostQuery, type Prediction } from "./cost-model.ts";
+export { countWork } from "./count-work.ts";
 export { describeWork } from "./describe-work.ts";
 export type { AttentionWork, ModelWork, TensorWork, UnitWork } from "./model-work.ts";
 export type { RawCell, RawProfile, RawSegment } from "./raw.ts";

@@ -1,5 +1,5 @@
 /** Version of the whole wire protocol: the .proto, the frame layout and their meaning. Peers must agree exactly. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /**
  * Largest payload that one gRPC message carries: a frame chunk, a ping, a range of a model file. Longer frames travel

@@ -2,10 +2,17 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { type ErrorCode, NoodleError } from "../common/index.ts";
 import { crc32c } from "./crc32c.ts";
-import { checkFrameShape, countOutputRows, type Frame, FRAME_OBSERVE, type FrameRun } from "./frame.ts";
+import {
+  checkFrameShape,
+  countOutputRows,
+  type Frame,
+  FRAME_OBSERVE,
+  type FrameRun,
+  MAX_TOP_LOGPROBS,
+} from "./frame.ts";
 import { decodeFrame, type FrameLimits } from "./frame-decode.ts";
 import { encodeFrame } from "./frame-encode.ts";
-import { AT, HEADER_BYTES, RUN, RUN_BYTES, TRACE } from "./frame-layout.ts";
+import { AT, HEADER_BYTES, RUN, RUN_BYTES, TRACE, TRACE_BYTES } from "./frame-layout.ts";
 
 const SEED = 20261123;
 const LIMITS: FrameLimits = { epoch: "any", width: "any", maxRows: 4096, maxRuns: 64 };
@@ -21,6 +28,8 @@ const runArbitrary = fc.record<FrameRun>({
   rows: fc.integer({ min: 1, max: 9 }),
   slot: fc.nat(0xffff),
   output: fc.constantFrom("none", "last", "all"),
+  topLogprobs: fc.option(fc.nat(MAX_TOP_LOGPROBS)),
+  following: fc.option(fc.nat(0x7fffffff)),
 });
 const traceArbitrary = fc.record({
   stage: fc.nat(0xffff),
@@ -38,11 +47,13 @@ const frameArbitrary: fc.Arbitrary<Frame> = fc
     observe: fc.constantFrom(...FRAME_OBSERVE),
     runs: fc.array(runArbitrary, { minLength: 1, maxLength: 6 }),
     traces: fc.array(traceArbitrary, { maxLength: 4 }),
+    padSlots: fc.uniqueArray(fc.nat(0xffff), { maxLength: 9 }),
     hidden: fc.constantFrom<"none" | "every-row" | "output-rows">("none", "every-row", "output-rows"),
     width: fc.integer({ min: 1, max: 17 }),
     fill: fc.integer(),
   })
-  .map(({ hidden, width, fill, ...rest }) => {
+  .map(({ hidden, width, fill, padSlots, ...parts }) => {
+    const rest = { ...parts, pads: padSlots.filter((slot) => parts.runs.every((run) => run.slot !== slot)) };
     const rows = rest.runs.reduce((sum, run) => sum + run.rows, 0);
     const tokens = Int32Array.from({ length: rows }, (_, index) => fill + index * 7919);
     if (hidden === "none") return { ...rest, tokens, width: 0, hidden: null };
@@ -66,6 +77,8 @@ function sampleFrame(change: Partial<Frame> = {}): Frame {
         rows: 2,
         slot: 0,
         output: "last",
+        topLogprobs: 5,
+        following: null,
       },
       {
         sessionId: "ffeeddccbbaa99887766554433221100",
@@ -75,9 +88,12 @@ function sampleFrame(change: Partial<Frame> = {}): Frame {
         rows: 3,
         slot: 5,
         output: "all",
+        topLogprobs: null,
+        following: 77,
       },
     ],
     traces: [{ stage: 0, queueNs: 10, computeNs: 2 ** 33, serializeNs: 30, hopNs: 0, bytesIn: 7 }],
+    pads: [1, 4, 3],
     tokens: Int32Array.of(1, 2, 3, 4, -5),
     width: 4,
     hidden: Float32Array.from({ length: 20 }, (_, index) => index / 3),
@@ -190,9 +206,10 @@ describe("the frame codec", () => {
 
   const run0 = HEADER_BYTES;
   const trace0 = HEADER_BYTES + 2 * RUN_BYTES;
+  const pad0 = trace0 + TRACE_BYTES;
   it.each<[string, (view: DataView) => void, ErrorCode]>([
     ["another magic", (view) => view.setUint32(AT.magic, 0x4c4c4d47, true), "FRAME_INVALID"],
-    ["another version", (view) => view.setUint16(AT.version, 2, true), "FRAME_INVALID"],
+    ["another version", (view) => view.setUint16(AT.version, 1, true), "FRAME_INVALID"],
     ["an unknown kind", (view) => view.setUint16(AT.kind, 9, true), "FRAME_INVALID"],
     ["an unknown flag", (view) => view.setUint32(AT.flags, 4, true), "FRAME_INVALID"],
     ["a flag of the last bit", (view) => view.setUint32(AT.flags, 0x80000000, true), "FRAME_INVALID"],
@@ -217,7 +234,15 @@ describe("the frame codec", () => {
       "FRAME_INVALID",
     ],
     ["an unknown output", (view) => view.setUint8(run0 + RUN.output, 3), "FRAME_INVALID"],
-    ["padding that is not zero", (view) => view.setUint8(run0 + RUN.output + 1, 1), "FRAME_INVALID"],
+    ["padding that is not zero", (view) => view.setUint8(AT.padCount + 2, 1), "FRAME_INVALID"],
+    ["too many log-probabilities", (view) => view.setUint8(run0 + RUN.topLogprobs, 102), "FRAME_INVALID"],
+    ["a following token that is none", (view) => view.setUint32(run0 + RUN.following, U32, true), "FRAME_INVALID"],
+    ["a pad in a run's slot", (view) => view.setUint16(pad0, 5, true), "FRAME_INVALID"],
+    ["a slot that is a pad twice", (view) => view.setUint16(pad0, 4, true), "FRAME_INVALID"],
+    ["more pads than slots", (view) => view.setUint16(AT.padCount, 5, true), "FRAME_INVALID"],
+    ["fewer pads than it holds", (view) => view.setUint16(AT.padCount, 2, true), "FRAME_INVALID"],
+    ["no pads where it holds some", (view) => view.setUint16(AT.padCount, 0, true), "FRAME_INVALID"],
+    ["padding of the pads that is not zero", (view) => view.setUint8(pad0 + 6, 1), "FRAME_INVALID"],
     ["a time above 2^53", (view) => view.setUint32(trace0 + TRACE.computeNs + 4, U32, true), "FRAME_INVALID"],
   ])("refuses a sound frame with %s", (_name, change, code) => {
     const limits: FrameLimits = { epoch: 3, width: 4, maxRows: 8, maxRuns: 4 };
@@ -243,6 +268,9 @@ describe("the frame codec", () => {
     ["a step id above 2^53", { stepId: 2 ** 53 }],
     ["a trace that is no integer", { traces: [{ ...TRACE_OF_STAGE_0, queueNs: 0.5 }] }],
     ["a frame above 32 bits in a trace", { traces: [{ ...TRACE_OF_STAGE_0, bytesIn: 2 ** 32 }] }],
+    ["a slot that is a pad twice", { pads: [2, 2] }],
+    ["a pad in a run's slot", { pads: [5] }],
+    ["a pad above 16 bits", { pads: [65536] }],
     ["an unknown level of observation", { observe: "atoms" as "off" }],
   ])("does not encode a frame with %s", (_name, change) => {
     expect(codeOf(() => encodeFrame(sampleFrame(change)))).toBe("FRAME_INVALID");
@@ -255,6 +283,8 @@ describe("the frame codec", () => {
     ["a slot above 16 bits", { slot: 65536 }],
     ["a fraction of a position", { position: 1.5 }],
     ["a position beyond the engine's", { position: 0x7fffffff }],
+    ["too many log-probabilities", { topLogprobs: MAX_TOP_LOGPROBS + 1 }],
+    ["a following token that is none", { following: -1 }],
   ])("does not encode a run with %s", (_name, change) => {
     const [first, second] = sampleFrame().runs as [FrameRun, FrameRun];
     expect(codeOf(() => encodeFrame(sampleFrame({ runs: [{ ...first, ...change }, second] })))).toBe("FRAME_INVALID");
@@ -276,6 +306,8 @@ describe("checkFrameShape", () => {
   it.each<[string, Frame, object, ErrorCode]>([
     ["another epoch", sampleFrame({ epoch: 4 }), {}, "STALE_EPOCH"],
     ["too many rows", sampleFrame(), { maxRows: 4 }, "FRAME_INVALID"],
+    ["more rows than there is room for beside its pads", sampleFrame(), { maxRows: 7 }, "FRAME_INVALID"],
+    ["a pad in a slot that does not exist", sampleFrame({ pads: [8] }), {}, "FRAME_INVALID"],
     ["a slot that does not exist", sampleFrame(), { parallel: 5 }, "FRAME_INVALID"],
     ["hidden states at the first stage", sampleFrame(), { hidden: "none" }, "FRAME_INVALID"],
     ["no hidden states at a later stage", sampleFrame({ hidden: null, width: 0 }), {}, "FRAME_INVALID"],

@@ -1,7 +1,15 @@
 import { NoodleError } from "../common/index.ts";
 import { FRAME_MAX_BYTES } from "./constants.ts";
 import { crc32c } from "./crc32c.ts";
-import { type Frame, FRAME_OBSERVE, type FrameObserve, type FrameRun, type FrameTrace } from "./frame.ts";
+import {
+  checkPads,
+  type Frame,
+  FRAME_OBSERVE,
+  type FrameObserve,
+  type FrameRun,
+  type FrameTrace,
+  MAX_TOP_LOGPROBS,
+} from "./frame.ts";
 import {
   AT,
   DTYPE_F32,
@@ -12,6 +20,7 @@ import {
   HEADER_BYTES,
   layoutFrame,
   MAX_POSITION,
+  MAX_TOKEN_ID,
   OUTPUT_CODES,
   RUN,
   RUN_BYTES,
@@ -27,6 +36,7 @@ export interface FrameLimits {
   /** nEmbd of the model. */
   readonly width: number | "any";
   readonly maxRows: number;
+  /** Of runs, and of pads. */
   readonly maxRuns: number;
 }
 
@@ -73,11 +83,18 @@ export function decodeFrame(bytes: Uint8Array, limits: FrameLimits): Frame {
 
   const runCount = requireRange(buffer.readUInt16LE(AT.runCount), 1, limits.maxRuns, "runs");
   const traceCount = requireRange(buffer.readUInt16LE(AT.traceCount), 0, MAX_TRACES, "traces");
+  const padCount = requireRange(buffer.readUInt16LE(AT.padCount), 0, limits.maxRuns, "pads");
   const rows = requireRange(buffer.readUInt32LE(AT.rows), 1, limits.maxRows, "rows");
   const hiddenRows = requireRange(buffer.readUInt32LE(AT.hiddenRows), 0, rows, "hidden rows");
   const width = buffer.readUInt32LE(AT.width);
   const hasHidden = checkDtype(buffer[AT.dtype] as number, hiddenRows, width, limits.width);
-  const layout = layoutFrame({ runs: runCount, traces: traceCount, rows, hiddenValues: hiddenRows * width });
+  const layout = layoutFrame({
+    runs: runCount,
+    traces: traceCount,
+    pads: padCount,
+    rows,
+    hiddenValues: hiddenRows * width,
+  });
   if (layout.trailerAt !== trailerAt) {
     throw invalid(`the frame's counts need ${layout.trailerAt + TRAILER_BYTES} bytes, it has ${length}`);
   }
@@ -93,6 +110,10 @@ export function decodeFrame(bytes: Uint8Array, limits: FrameLimits): Frame {
   if (runRows !== rows) throw invalid(`the runs have ${runRows} rows, the header says ${rows}`);
   const traces: FrameTrace[] = [];
   for (let index = 0; index < traceCount; index++, at += TRACE_BYTES) traces.push(readTrace(buffer, at));
+  const pads: number[] = [];
+  for (let index = 0; index < padCount; index++, at += 2) pads.push(buffer.readUInt16LE(at));
+  requireZero(buffer, at, layout.tokensAt);
+  checkPads(runs, pads);
   requireZero(buffer, layout.tokensAt + rows * 4, layout.hiddenAt);
 
   return {
@@ -101,6 +122,7 @@ export function decodeFrame(bytes: Uint8Array, limits: FrameLimits): Frame {
     observe: readFlags(buffer),
     runs,
     traces,
+    pads,
     tokens: viewI32(bytes, layout.tokensAt, rows),
     width,
     hidden: hasHidden ? viewF32(bytes, layout.hiddenAt, hiddenRows * width) : null,
@@ -117,7 +139,7 @@ function checkHeader(buffer: Buffer): void {
   const totalBytes = buffer.readUInt32LE(AT.totalBytes);
   if (totalBytes !== buffer.length) throw invalid(`the header says ${totalBytes} bytes, there are ${buffer.length}`);
   requireZero(buffer, AT.dtype + 1, AT.rows);
-  requireZero(buffer, AT.width + 4, HEADER_BYTES);
+  requireZero(buffer, AT.padCount + 2, HEADER_BYTES);
 }
 
 function readFlags(buffer: Buffer): FrameObserve {
@@ -148,7 +170,12 @@ function readRun(buffer: Buffer, at: number): FrameRun {
   const code = buffer[at + RUN.output] as number;
   const output = OUTPUT_CODES[code];
   if (output === undefined) throw invalid(`run output ${code}`);
-  requireZero(buffer, at + RUN.output + 1, at + RUN_BYTES);
+  const alternatives = buffer[at + RUN.topLogprobs] as number;
+  if (alternatives > MAX_TOP_LOGPROBS + 1) {
+    throw invalid(`${alternatives - 1} log-probabilities of a row, the limit is ${MAX_TOP_LOGPROBS}`);
+  }
+  const next = buffer.readUInt32LE(at + RUN.following);
+  if (next > MAX_TOKEN_ID + 1) throw invalid(`a following token ${next - 1}`);
   return {
     sessionId: buffer.toString("hex", at + RUN.session, at + RUN.session + SESSION_ID_BYTES),
     fence: buffer.readUInt32LE(at + RUN.fence),
@@ -157,6 +184,8 @@ function readRun(buffer: Buffer, at: number): FrameRun {
     rows,
     slot: buffer.readUInt16LE(at + RUN.slot),
     output,
+    topLogprobs: alternatives === 0 ? null : alternatives - 1,
+    following: next === 0 ? null : next - 1,
   };
 }
 

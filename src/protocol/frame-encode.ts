@@ -1,7 +1,7 @@
 import { NoodleError } from "../common/index.ts";
 import { FRAME_MAX_BYTES } from "./constants.ts";
 import { crc32c } from "./crc32c.ts";
-import { type Frame, FRAME_OBSERVE, type FrameRun, type FrameTrace } from "./frame.ts";
+import { checkPads, type Frame, FRAME_OBSERVE, type FrameRun, type FrameTrace, MAX_TOP_LOGPROBS } from "./frame.ts";
 import {
   AT,
   DTYPE_F32,
@@ -12,6 +12,7 @@ import {
   HEADER_BYTES,
   layoutFrame,
   MAX_POSITION,
+  MAX_TOKEN_ID,
   OUTPUT_CODES,
   RUN,
   RUN_BYTES,
@@ -46,7 +47,7 @@ export function encodeFrame(frame: Frame): Uint8Array {
  * @throws FRAME_INVALID as `encodeFrame`
  */
 export function writeFrame(frame: Frame, target: Uint8Array): void {
-  const { runs, traces, tokens, hidden, width } = frame;
+  const { runs, traces, pads, tokens, hidden, width } = frame;
   const layout = layoutOf(frame);
   checkConsistency(frame, layout.trailerAt + TRAILER_BYTES);
   const bytes = Buffer.from(target.buffer, target.byteOffset, target.length);
@@ -66,6 +67,7 @@ export function writeFrame(frame: Frame, target: Uint8Array): void {
   bytes.writeUInt32LE(tokens.length, AT.rows);
   bytes.writeUInt32LE(hidden === null ? 0 : hidden.length / width, AT.hiddenRows);
   bytes.writeUInt32LE(width, AT.width);
+  bytes.writeUInt16LE(pads.length, AT.padCount);
 
   let at = HEADER_BYTES;
   for (const run of runs) {
@@ -76,6 +78,8 @@ export function writeFrame(frame: Frame, target: Uint8Array): void {
     writeTrace(bytes, trace, at);
     at += TRACE_BYTES;
   }
+  for (const slot of pads) at = bytes.writeUInt16LE(requireField(slot, U16, "pad"), at);
+  bytes.fill(0, at, layout.tokensAt);
   bytes.set(new Uint8Array(tokens.buffer, tokens.byteOffset, tokens.byteLength), layout.tokensAt);
   bytes.fill(0, layout.tokensAt + tokens.byteLength, layout.hiddenAt);
   if (hidden !== null) {
@@ -88,15 +92,18 @@ function layoutOf(frame: Frame): ReturnType<typeof layoutFrame> {
   return layoutFrame({
     runs: frame.runs.length,
     traces: frame.traces.length,
+    pads: frame.pads.length,
     rows: frame.tokens.length,
     hiddenValues: frame.hidden?.length ?? 0,
   });
 }
 
 function checkConsistency(frame: Frame, totalBytes: number): void {
-  const { runs, traces, tokens, hidden, width } = frame;
+  const { runs, traces, pads, tokens, hidden, width } = frame;
   if (runs.length === 0 || runs.length > U16) throw invalid(`a frame has 1 to ${U16} runs, not ${runs.length}`);
   if (traces.length > U16) throw invalid(`a frame has at most ${U16} traces, not ${traces.length}`);
+  if (pads.length > U16) throw invalid(`a frame has at most ${U16} pads, not ${pads.length}`);
+  checkPads(runs, pads);
   if (totalBytes > FRAME_MAX_BYTES) throw invalid(`frame of ${totalBytes} bytes, the limit is ${FRAME_MAX_BYTES}`);
   let rows = 0;
   for (const run of runs) rows += run.rows;
@@ -127,7 +134,11 @@ function writeRun(bytes: Buffer, run: FrameRun, at: number): void {
   const output = OUTPUT_CODES.indexOf(run.output);
   if (output < 0) throw invalid(`run output "${run.output}"`);
   bytes[at + RUN.output] = output;
-  bytes.fill(0, at + RUN.output + 1, at + RUN_BYTES);
+  const { topLogprobs, following } = run;
+  bytes[at + RUN.topLogprobs] =
+    topLogprobs === null ? 0 : requireField(topLogprobs, MAX_TOP_LOGPROBS, "top logprobs") + 1;
+  const next = following === null ? 0 : requireField(following, MAX_TOKEN_ID, "following token") + 1;
+  bytes.writeUInt32LE(next, at + RUN.following);
 }
 
 function writeTrace(bytes: Buffer, trace: FrameTrace, at: number): void {

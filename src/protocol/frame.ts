@@ -7,6 +7,9 @@ import type { SessionId } from "./session-id.ts";
  */
 export const FRAME_OBSERVE = ["off", "layer", "role", "node"] as const;
 
+/** Bounds what the answer to one frame can hold. */
+export const MAX_TOP_LOGPROBS = 100;
+
 export type FrameObserve = (typeof FRAME_OBSERVE)[number];
 
 /** Rows of a run whose logits are wanted. */
@@ -25,6 +28,13 @@ export interface FrameRun {
   /** KV sequence, the same on every stage. */
   readonly slot: number;
   readonly output: FrameOutput;
+  /**
+   * Alternatives whose log-probabilities are wanted with each output row's next token, at most MAX_TOP_LOGPROBS; null =
+   * no log-probabilities.
+   */
+  readonly topLogprobs: number | null;
+  /** Token behind the run's last row where the prompt goes on in another frame; null = the last row's is sampled. */
+  readonly following: number | null;
 }
 
 /** What one stage spent on the step; each stage appends its own entry before it passes the frame on. */
@@ -46,6 +56,11 @@ export interface Frame {
   readonly observe: FrameObserve;
   readonly runs: readonly FrameRun[];
   readonly traces: readonly FrameTrace[];
+  /**
+   * Slots that take a dummy row in this micro-batch's calls, each once and none of a run; no rows of tokens or hidden
+   * states belong to them.
+   */
+  readonly pads: readonly number[];
   /** i32[rows]: the token ids of all runs, in order. */
   readonly tokens: Int32Array;
   /** Values in a row of `hidden`; 0 when `hidden` is null. */
@@ -80,6 +95,14 @@ export function countOutputRows(runs: readonly Pick<FrameRun, "rows" | "output">
   return count;
 }
 
+/** @throws FRAME_INVALID when a slot would take two rows by being a pad */
+export function checkPads(runs: readonly Pick<FrameRun, "slot">[], pads: readonly number[]): void {
+  if (pads.length === 0) return;
+  const taken = new Set(pads);
+  if (taken.size !== pads.length) throw invalid("a slot is a pad twice");
+  for (const { slot } of runs) if (taken.has(slot)) throw invalid(`slot ${slot} is a pad, and has a run`);
+}
+
 /**
  * Checks a frame against the plan of the stage that received it.
  *
@@ -93,14 +116,12 @@ export function checkFrameShape(frame: Frame, expected: FrameExpectation): void 
     });
   }
   const rows = frame.tokens.length;
-  if (rows > expected.maxRows) {
-    throw invalid(`frame of ${rows} rows, the limit is ${expected.maxRows}`);
+  const { runs, pads } = frame;
+  if (rows + pads.length > expected.maxRows) {
+    throw invalid(`frame of ${rows} rows and ${pads.length} pads, the limit is ${expected.maxRows}`);
   }
-  for (const run of frame.runs) {
-    if (run.slot >= expected.parallel) {
-      throw invalid(`slot ${run.slot} does not exist, the stage has ${expected.parallel} (--parallel)`);
-    }
-  }
+  for (const { slot } of runs) requireSlot(slot, expected.parallel);
+  for (const slot of pads) requireSlot(slot, expected.parallel);
   if (expected.hidden === "none") {
     if (frame.hidden !== null) throw invalid("the frame carries hidden states, this stage starts from tokens");
     return;
@@ -109,9 +130,13 @@ export function checkFrameShape(frame: Frame, expected: FrameExpectation): void 
   if (frame.width !== expected.width) {
     throw invalid(`hidden states are ${frame.width} wide, the model is ${expected.width}`);
   }
-  const wanted = expected.hidden === "every-row" ? rows : countOutputRows(frame.runs);
+  const wanted = expected.hidden === "every-row" ? rows : countOutputRows(runs);
   const got = frame.hidden.length / frame.width;
   if (got !== wanted) throw invalid(`the frame carries ${got} hidden rows, this stage needs ${wanted}`);
+}
+
+function requireSlot(slot: number, parallel: number): void {
+  if (slot >= parallel) throw invalid(`slot ${slot} does not exist, the stage has ${parallel} (--parallel)`);
 }
 
 function invalid(message: string): NoodleError {

@@ -119,10 +119,25 @@ export const ErrorDocument = z.object({
   retryable: z.boolean(),
 });
 
+const UpWorkers = z.array(z.object({ name: z.string(), address: z.string(), pid: count, units: units.nullable() }));
+
 export const UpDocument = z.object({
   schema: z.literal("noodle.up.v1"),
   grpc_address: z.string(),
   http_address: z.string(),
+  api_url: z.url(),
   pid: count,
-  workers: z.array(z.object({ name: z.string(), address: z.string(), pid: count, units: units.nullable() })),
+  context_tokens: count,
+  workers: UpWorkers,
+  models: z
+    .array(
+      z.object({
+        id: z.string(),
+        path: z.string(),
+        grpc_address: z.string(),
+        context_tokens: count,
+        workers: UpWorkers,
+      }),
+    )
+    .min(1),
 });

@@ -103,7 +103,7 @@ describe("generation through fake stages over gRPC", () => {
   });
 
   it("runs as many sessions at once as there are slots, each as if it were alone, and refuses one more", async () => {
-    const { coordinator } = await startCluster(3);
+    const { coordinator } = await startCluster(3, { queue: 0 });
     const requests = ["one", "another prompt that is longer", "three", PROMPT].map((prompt, index) => ({
       prompt,
       maxTokens: 12 + index,
@@ -111,7 +111,7 @@ describe("generation through fake stages over gRPC", () => {
     }));
     const running = requests.map((request) => coordinator.generate(request, never)[Symbol.asyncIterator]());
     for (const iterator of running) expect((await iterator.next()).value).toMatchObject({ type: "started" });
-    expect(await codeOf(collect(coordinator.generate({ prompt: "x", maxTokens: 1 }, never)))).toBe("SESSION_LIMIT");
+    expect(await codeOf(collect(coordinator.generate({ prompt: "x", maxTokens: 1 }, never)))).toBe("QUEUE_FULL");
     const results = await Promise.all(running.map((iterator) => collect({ [Symbol.asyncIterator]: () => iterator })));
     for (const [index, request] of requests.entries()) {
       expect(results[index]?.tokens).toEqual(generateUndivided(request).tokens);

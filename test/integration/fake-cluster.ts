@@ -92,6 +92,12 @@ export interface FakeWorkerOptions {
   readonly canary?: string;
   /** Changes what is said of the inside of a step. */
   readonly onObservation?: (observation: Observation) => Observation;
+  /** Row classes that its engine says it has, as JSON. */
+  readonly rowClasses?: string;
+  /** Its engine has nothing left of what slots keep. */
+  readonly forgetsPrefixes?: boolean;
+  /** Computes instead of the fake engine; its stage files are called as their units. */
+  readonly engine?: AsyncEngine;
   /** Reported instead of loading. */
   readonly loadError?: NoodleError;
 }
@@ -164,7 +170,7 @@ export class FakeWorker {
   #createHost(): StageHost {
     return new StageHost({
       nodeId: this.id,
-      engine: createInlineEngine(this.#options.faults),
+      engine: this.#options.engine ?? createInlineEngine(this.#options),
       connectHop,
       nowMs: () => performance.now(),
       random: () => 0.5,
@@ -228,7 +234,7 @@ export class FakeWorker {
       epoch: Number(assign.epoch),
       stage: assign.stage,
       stageFile: `${assign.firstUnit}:${assign.endUnit}`,
-      threads: 1,
+      threads: Math.max(1, assign.threads),
       contextTokens: assign.contextTokens,
       parallel: assign.parallel,
       maxRows: assign.maxRows,
@@ -241,6 +247,8 @@ export class FakeWorker {
       state: StageState.READY,
       weightsBytes: BigInt(loaded.info.weightsBytes),
       canarySha256: this.#options.canary ?? loaded.canarySha256,
+      kvBytes: BigInt(loaded.info.kvBytes),
+      rowClassesJson: loaded.rowClassesJson,
       hostPid: 1,
     });
   }
@@ -266,7 +274,7 @@ export function openFakeStage(units: string, config: Omit<StageConfig, "stageFil
 }
 
 /** The fake engine on this thread. */
-function createInlineEngine(faults: FakeFaults | undefined): AsyncEngine {
+function createInlineEngine({ faults, rowClasses = "", forgetsPrefixes = false }: FakeWorkerOptions): AsyncEngine {
   let stage: FakeStage | undefined;
   const loaded = (): FakeStage => must(stage, "loaded stage");
   return {
@@ -275,9 +283,15 @@ function createInlineEngine(faults: FakeFaults | undefined): AsyncEngine {
       stage = openFakeStage(config.stageFile, config, faults);
       return stage.info;
     },
-    probe: async () => "",
-    openSlot: async (slot, sampling) => loaded().openSlot(slot, sampling),
-    closeSlot: async (slot) => stage?.closeSlot(slot),
+    probe: async () => rowClasses,
+    openSlot: async (slot, sampling, start) => {
+      if (forgetsPrefixes && (start?.keepTokens ?? 0) > 0) throw new NoodleError("PREFIX_GONE", "it was forgotten");
+      loaded().openSlot(slot, sampling, start);
+    },
+    closeSlot: async (slot, keep) => {
+      stage?.closeSlot(slot, keep);
+      return stage?.keptTokens(slot) ?? 0;
+    },
     forward: async ({ input, truncations, wantLogits, observe }) => {
       for (const { slot, position } of truncations) loaded().truncate(slot, position);
       const startNs = Number(process.hrtime.bigint());

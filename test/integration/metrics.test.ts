@@ -1,7 +1,8 @@
 import { afterEach, expect, it } from "vitest";
 import { collectHost } from "../../src/cli/host.ts";
+import { HttpServer } from "../../src/cli/http-server.ts";
+import { routeMetrics } from "../../src/cli/metrics-server.ts";
 import { runCli } from "../../src/cli/program.ts";
-import { StatusServer } from "../../src/cli/status-server.ts";
 import { combineObservers } from "../../src/cluster/coordinator/index.ts";
 import { CoordinatorMetrics, LiveStats, type MetricDefinition, METRICS } from "../../src/metrics/index.ts";
 import { findSample, parseExposition } from "../../src/metrics/testing.ts";
@@ -30,17 +31,17 @@ async function startObserved(workers: number) {
     sampleEvery: 2,
   });
   closers.push(() => cluster.close());
-  const http = await StatusServer.start("127.0.0.1", 0);
+  const http = await HttpServer.start("127.0.0.1", 0, "--port");
   closers.push(() => http.close());
-  http.show(() => cluster.coordinator.status());
-  http.showMetrics(metrics);
+  http.route("/v1/status", () => ({ status: 200, body: cluster.coordinator.status() }));
+  routeMetrics(http, metrics);
   metrics.show(() => cluster.coordinator.status());
   await cluster.addWorkers(workers);
   await cluster.ready();
   return { cluster, http };
 }
 
-async function scrape(http: StatusServer) {
+async function scrape(http: HttpServer) {
   const response = await fetch(`http://${http.address}/metrics`);
   expect(response.status).toBe(200);
   expect(response.headers.get("content-type")).toBe("text/plain; version=0.0.4; charset=utf-8");

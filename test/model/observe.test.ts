@@ -328,7 +328,7 @@ describe("a graph that is not the one that was learned", () => {
       const observer = new EvalObserver(loadLibrary(), must(facts[0], "facts"), undefined);
       const contexts = models.map(({ path }, i) => {
         const config = { stageFile: path, contextTokens: 64, parallel: 1, threads: 1 };
-        return new LlamaContext(config, must(facts[i], "facts"), 8, () => observer);
+        return new LlamaContext({ ...config, maxRows: 8 }, must(facts[i], "facts"), () => observer);
       });
       const positions = [0, 0];
       const run = (which: number): StepObservation => {

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { classKey, GREEDY, probeRowClasses, type RowClasses, type Stage } from "../../src/engine/index.ts";
+import { GREEDY, probeRowClasses, type Stage } from "../../src/engine/index.ts";
+import { classKey, type RowClasses } from "../../src/schedule/index.ts";
 import { CutModel } from "./cut.ts";
 
 /**

@@ -1,8 +1,8 @@
 import { join } from "node:path";
 import type { Command } from "commander";
 import { Coordinator } from "../../cluster/coordinator/index.ts";
-import { NoodleError } from "../../common/index.ts";
-import { defaultThreads, Tokenizer, tryTokenizer } from "../../engine/index.ts";
+import { must, NoodleError } from "../../common/index.ts";
+import { defaultThreads, type EngineIdentity, Tokenizer, tryTokenizer } from "../../engine/index.ts";
 import { DEFAULT_GRPC_PORT, DEFAULT_HTTP_PORT } from "../../protocol/index.ts";
 import { LOOPBACK, parsePort } from "../addresses.ts";
 import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster-options.ts";
@@ -10,12 +10,14 @@ import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { resolveDataDirectory } from "../directories.ts";
 import { prepareEngine, readEngineOptions } from "../engine.ts";
 import type { CliHost } from "../host.ts";
-import { addObservingOptions, describeModelFile, type ObservingOptions, Watch } from "../observing.ts";
+import { chooseGrpcPort, requireOneSplit } from "../model-shares.ts";
+import { addObservingOptions, type ObservingOptions, placeLogs, Watch } from "../observing.ts";
+import { Serving } from "../serving.ts";
+import { addServingOptions, readServing, type ServingOptions } from "../serving-options.ts";
 import { requireExactSplit } from "../split-verification.ts";
-import { StatusServer } from "../status-server.ts";
 import { PATIENT_READY_TIMEOUT_MS, reportReadiness, untilAborted } from "../waiting.ts";
 
-interface CoordinatorCommandOptions extends ClusterOptions, ObservingOptions {
+interface CoordinatorCommandOptions extends ClusterOptions, ObservingOptions, ServingOptions {
   readonly json?: boolean;
   readonly expect?: number;
   readonly host: string;
@@ -23,77 +25,147 @@ interface CoordinatorCommandOptions extends ClusterOptions, ObservingOptions {
   readonly grpcPort: number;
 }
 
+/** What all coordinators of one invocation have in common. */
+interface Frame {
+  readonly context: CommandContext;
+  readonly options: CoordinatorCommandOptions;
+  readonly serving: Serving;
+  readonly engine: EngineIdentity;
+  readonly expect: number;
+}
+
 export function addCoordinator(program: Command, host: CliHost): void {
   const command = defineCommand(program, {
-    usage: "coordinator <model>",
-    summary: "run a cluster's coordinator: it waits for workers, gives out stages and runs sessions",
+    usage: "coordinator <models...>",
+    summary: "run a cluster's coordinator: it waits for workers, gives out stages and serves the HTTP API",
     examples: [
       "noodle coordinator model.gguf --expect 3",
-      "noodle coordinator model.gguf --expect 2 --host 0.0.0.0 --split 0:9,9:18",
+      "noodle coordinator model.gguf --expect 2 --host 0.0.0.0 --split 0:9,9:18 --api-key-file keys.txt",
+      "noodle coordinator small.gguf large.gguf --expect 2",
     ],
-  }).option("--expect <k>", "workers that the cluster starts with (default: the stages of --split)", (text) =>
+  }).option("--expect <k>", "workers that each model starts with (default: the stages of --split)", (text) =>
     parseWorkers(text, "--expect"),
   );
-  addObservingOptions(addClusterOptions(command))
+  addServingOptions(addObservingOptions(addClusterOptions(command)))
     .option("--host <address>", "address to listen on", LOOPBACK)
     .option(
       "--port <port>",
-      "HTTP port of status, health and metrics",
+      "HTTP port of the API, the chat page, status, health and metrics",
       (text) => parsePort(text, "--port"),
       DEFAULT_HTTP_PORT,
     )
-    .option("--grpc-port <port>", "gRPC port", (text) => parsePort(text, "--grpc-port"), DEFAULT_GRPC_PORT)
-    .action((model: string, options: CoordinatorCommandOptions) =>
-      coordinate(openContext(host, options), model, options),
+    .option(
+      "--grpc-port <port>",
+      "gRPC port; a second model's has the next one",
+      (text) => parsePort(text, "--grpc-port"),
+      DEFAULT_GRPC_PORT,
+    )
+    .action((models: readonly string[], options: CoordinatorCommandOptions) =>
+      coordinate(openContext(host, options), models, options),
     );
 }
 
-async function coordinate(context: CommandContext, model: string, options: CoordinatorCommandOptions): Promise<void> {
+async function coordinate(
+  context: CommandContext,
+  models: readonly string[],
+  options: CoordinatorCommandOptions,
+): Promise<void> {
   const { out, host, signal } = context;
   const expect = options.expect ?? options.split?.split(",").length;
   if (expect === undefined) throw new NoodleError("USAGE", "give --expect, the number of workers, or --split");
-  const described = await describeModelFile(model);
-  await using http = await StatusServer.start(options.host, options.port);
+  requireOneSplit(models, options.split);
+  await using serving = await Serving.open({ context, options, models, host: options.host, port: options.port });
   const engine = prepareEngine(host.env);
+  await withCoordinators({ context, options, serving, engine, expect }, [], async (coordinators) => {
+    announce(context, serving, coordinators, expect);
+    const report = reportReadiness(out);
+    for (const coordinator of coordinators) await coordinator.waitReady(signal, PATIENT_READY_TIMEOUT_MS, report);
+    const { address } = must(coordinators[0], "coordinator");
+    out.note(`ready: noodle generate --coordinator ${address} -p "Once upon a time"`);
+    out.note(`or: ${serving.describeCall()}`);
+    await untilAborted(signal);
+    // Before what they are computed by: a request that runs is told that it is over.
+    await serving.close();
+  });
+  signal.throwIfAborted();
+}
+
+/** Starts the models' coordinators one after the other, and ends them in the opposite order. */
+async function withCoordinators(
+  frame: Frame,
+  running: readonly Coordinator[],
+  use: (running: readonly Coordinator[]) => Promise<void>,
+): Promise<void> {
+  const { context, options, serving, engine, expect } = frame;
+  const { host, signal } = context;
+  const named = serving.models[running.length];
+  if (named === undefined) return use(running);
+  const { path: model, model: description, headerSha256 } = named.file;
+  const { split, threads, parallel, unverified } = options;
   await requireExactSplit(context, {
     model,
-    split: options.split,
+    split,
     workers: expect,
-    threads: options.threads ?? defaultThreads(),
-    allowUnverified: options.unverified === true,
+    threads: threads ?? defaultThreads(),
+    allowUnverified: unverified === true,
   });
   await tryTokenizer(model, readEngineOptions(host.env), signal);
   using tokenizer = Tokenizer.open(model);
-  const { split, threads, parallel, unverified } = options;
-  await using watch = await Watch.open({ context, options, ...described, engine, threads: threads ?? null });
+  const grpcPort = chooseGrpcPort(options.grpcPort, running.length);
+  await using watch = await Watch.open({
+    context,
+    options: serving.models.length === 1 ? options : placeLogs(options, named.id),
+    model: description,
+    headerSha256,
+    engine,
+    threads: threads ?? null,
+  });
   await using coordinator = await Coordinator.start({
     ...watch.coordinatorOptions,
+    ...readServing(options),
     model,
     tokenizer,
     signal,
     expect,
-    dataDir: join(resolveDataDirectory(host.env, options.data), "coordinators", String(options.grpcPort)),
+    dataDir: join(resolveDataDirectory(host.env, options.data), "coordinators", String(grpcPort)),
     host: options.host,
-    grpcPort: options.grpcPort,
+    grpcPort,
     ...(split === undefined ? {} : { split }),
     ...(threads === undefined ? {} : { threads }),
     ...(options.context === undefined ? {} : { contextTokens: options.context }),
     ...(parallel === undefined ? {} : { parallel }),
     ...(unverified === undefined ? {} : { unverified }),
   });
-  watch.show(http, coordinator);
+  serving.add(named, { coordinator, tokenizer, metrics: watch.show(coordinator) });
+  await withCoordinators(frame, [...running, coordinator], use);
+}
+
+function announce(
+  { out }: CommandContext,
+  serving: Serving,
+  coordinators: readonly Coordinator[],
+  expect: number,
+): void {
+  const models = serving.models.map(({ id, file }, index) => {
+    const { address, contextTokens } = must(coordinators[index], "coordinator");
+    return { id, path: file.path, grpc_address: address, context_tokens: contextTokens };
+  });
+  const first = must(models[0], "model");
   out.document({
     schema: "noodle.coordinator.v1",
-    grpc_address: coordinator.address,
-    http_address: http.address,
+    grpc_address: first.grpc_address,
+    http_address: serving.address,
+    api_url: serving.url,
     pid: process.pid,
     expect,
-    context_tokens: coordinator.contextTokens,
+    context_tokens: first.context_tokens,
+    models,
   });
-  out.line(`coordinator of ${model}: gRPC ${coordinator.address}, HTTP http://${http.address}/v1/status and /metrics`);
-  out.note(`start ${expect} of: noodle worker --join ${coordinator.address}`);
-  await coordinator.waitReady(signal, PATIENT_READY_TIMEOUT_MS, reportReadiness(out));
-  out.note(`ready: noodle generate --coordinator ${coordinator.address} -p "Once upon a time"`);
-  await untilAborted(signal);
-  signal.throwIfAborted();
+  for (const { path, grpc_address } of models) {
+    out.line(
+      `coordinator of ${path}: gRPC ${grpc_address}, HTTP ${serving.url} (API, chat page, /v1/status, /metrics)`,
+    );
+  }
+  const joins = models.map(({ grpc_address }) => `--join ${grpc_address}`).join(" ");
+  out.note(`start ${expect} of: noodle worker ${joins}`);
 }

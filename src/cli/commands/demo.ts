@@ -1,7 +1,7 @@
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import type { Command } from "commander";
-import { must } from "../../common/index.ts";
+import { must, NoodleError } from "../../common/index.ts";
 import { type EngineIdentity, GREEDY, type SamplingParams } from "../../engine/index.ts";
 import { type GgufFile, openGguf } from "../../gguf/index.ts";
 import {
@@ -35,6 +35,7 @@ import { PACKAGE_VERSION } from "../package.ts";
 import { formatBytes, parseInteger } from "../quantities.ts";
 import { writeReport } from "../report-file.ts";
 import { nameRunFolder, RunFolder } from "../run-folder.ts";
+import { runStreamsAtOnce, type StreamsAtOnce } from "../streams-at-once.ts";
 import { judgeSplit } from "../verdict.ts";
 import { requireIdentical, verifyGeneration, type VerifiedRun, writeVerification } from "../verification.ts";
 
@@ -57,6 +58,9 @@ const TOP_K = 40;
 const SEED = 1;
 /** What is measured of each unit: enough for a table, little enough to wait for. */
 const PROFILE = { budgetMs: 6000, prefillRows: [16, 64], decodeRows: [1, 4], contexts: [0, 256] } as const;
+/** How many stories are told at once, and how long they are. */
+const STREAMS = 8;
+const STREAM_TOKENS = 48;
 /** The story is short: one step in twenty still shows a dozen of them from inside. */
 const SAMPLE_EVERY = 20;
 
@@ -82,6 +86,12 @@ export function addDemo(program: Command, host: CliHost): void {
     .action((options: DemoOptions) => runDemo(openContext(host, options), options));
 }
 
+interface Story {
+  readonly generation: Generation;
+  readonly trace: RequestTrace;
+  readonly streams: StreamsAtOnce;
+}
+
 interface Plan {
   readonly model: ModelDescription;
   readonly hashes: ModelHashes;
@@ -100,10 +110,9 @@ async function runDemo(context: CommandContext, options: DemoOptions): Promise<v
     const plan = await makePlan(context, file, options);
     const { threads } = plan;
     await writePlan(folder, plan);
-    const { generation, trace } = await tellStory(context, plan, engine, folder, options);
+    const { generation, trace, streams } = await tellStory(context, plan, engine, folder, options);
     await folder.writeText("trace.json", `${JSON.stringify(writeChromeTrace([trace]))}\n`);
     await folder.writeText("trace.request.json", `${JSON.stringify(trace)}\n`);
-    out.line("\n");
     out.progress.phase("checking it against the undivided engine: the same steps, the same threads");
     const verified = await verifyGeneration(
       generation,
@@ -118,7 +127,7 @@ async function runDemo(context: CommandContext, options: DemoOptions): Promise<v
       },
       signal,
     );
-    await report(context, folder, plan, generation, verified, options.prompt);
+    await report(context, folder, plan, { generation, streams }, verified, options.prompt);
   } finally {
     await file.close();
   }
@@ -131,13 +140,13 @@ async function tellStory(
   engine: EngineIdentity,
   folder: RunFolder,
   options: DemoOptions,
-): Promise<{ readonly generation: Generation; readonly trace: RequestTrace }> {
+): Promise<Story> {
   const { out, signal } = context;
   const { model, hashes, split, threads, sampling } = plan;
   const observing = { logs: join(folder.path, "logs"), sampleEvery: SAMPLE_EVERY };
   const { headerSha256 } = hashes;
   await using watch = await Watch.open({ context, options: observing, model, headerSha256, engine, threads });
-  const generation = await withLocalCluster(
+  const { generation, streams } = await withLocalCluster(
     {
       context,
       model: BUNDLED_MODEL,
@@ -156,11 +165,20 @@ async function tellStory(
         wantLogits: true,
         wantKvHashes: true,
       };
-      return collectGeneration(coordinator.generate(request, signal), (text) => out.data(text));
+      const story = await collectGeneration(coordinator.generate(request, signal), (text) => out.data(text));
+      out.line("\n");
+      out.progress.phase(`telling ${STREAMS} stories, one behind another and then all at once`);
+      const others = Array.from({ length: STREAMS }, (_, index) => ({
+        prompt: options.prompt,
+        maxTokens: STREAM_TOKENS,
+        ignoreEos: true,
+        sampling: { ...sampling, seed: (options.seed + 1 + index) % 0x1_0000_0000 },
+      }));
+      return { generation: story, streams: await runStreamsAtOnce(coordinator, others, signal) };
     },
   );
   const [requestId] = watch.traces.requestIds;
-  return { generation, trace: must(watch.traces.readTrace(must(requestId, "request")), "trace") };
+  return { generation, streams, trace: must(watch.traces.readTrace(must(requestId, "request")), "trace") };
 }
 
 async function makePlan({ out, host, signal }: CommandContext, file: GgufFile, options: DemoOptions): Promise<Plan> {
@@ -220,7 +238,7 @@ async function report(
   context: CommandContext,
   folder: RunFolder,
   plan: Plan,
-  generation: Generation,
+  { generation, streams }: Pick<Story, "generation" | "streams">,
   { verification, reference }: VerifiedRun,
   prompt: string,
 ): Promise<void> {
@@ -252,12 +270,25 @@ async function report(
     threads: plan.threads,
     undivided_tokens_per_sec: reference.decodeTokensPerSec,
     verdict: words,
+    streams: {
+      streams: streams.streams,
+      tokens: streams.tokens,
+      tokens_per_sec: streams.tokensPerSec,
+      alone_tokens_per_sec: streams.aloneTokensPerSec,
+      identical: streams.identical,
+    },
     ...generated,
   };
   await folder.writeJson("summary.json", summary);
   const { report: page, pagePath } = await writeReport(context, [folder.path], join(folder.path, "report.html"));
   out.document(summary);
   requireIdentical(verification);
+  if (!streams.identical) {
+    throw new NoodleError(
+      "VERIFY_FAILED",
+      `of ${streams.streams} streams at once, not all gave the tokens of their run alone`,
+    );
+  }
   const layers = generation.kv.length;
   out.line(
     `Identical to the undivided engine, bit for bit: ${generation.tokenIds.length} tokens, their logits, and the keys and values of ${layers} layers.\n`,
@@ -265,6 +296,10 @@ async function report(
   out.data(renderStageTable(generation));
   out.line();
   for (const sentence of words) out.line(sentence);
+  const gain = streams.tokensPerSec / streams.aloneTokensPerSec;
+  out.line(
+    `${streams.streams} streams at once: ${streams.tokensPerSec.toFixed(0)} tokens/s together, ${gain.toFixed(2)} times the ${streams.aloneTokensPerSec.toFixed(0)} of one at a time, each with the very tokens of its run alone.`,
+  );
   out.line();
   for (const sentence of page.statements) out.line(sentence);
   out.line(`\nThe run's files: ${folder.path}`);

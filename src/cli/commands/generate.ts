@@ -21,10 +21,16 @@ import {
 import { parseInteger } from "../quantities.ts";
 import { generateUndivided, tokenizePrompt } from "../reference.ts";
 import { readClusterThreads, RemoteCluster } from "../remote-cluster.ts";
-import { addSamplingOptions, readSampling, type SamplingOptions } from "../sampling-options.ts";
+import {
+  addSamplingOptions,
+  addStopOption,
+  readSampling,
+  type SamplingOptions,
+  type StopOptions,
+} from "../sampling-options.ts";
 import { type RunConditions, requireIdentical, verifyGeneration, writeVerification } from "../verification.ts";
 
-interface GenerateOptions extends ClusterOptions, SamplingOptions {
+interface GenerateOptions extends ClusterOptions, SamplingOptions, StopOptions {
   readonly json?: boolean;
   readonly prompt: string;
   readonly tokens: number;
@@ -32,6 +38,7 @@ interface GenerateOptions extends ClusterOptions, SamplingOptions {
   readonly reference?: boolean;
   readonly coordinator?: string;
   readonly verify?: boolean;
+  readonly logprobs?: number;
 }
 
 /** What a generation needs, wherever it runs. */
@@ -43,6 +50,7 @@ interface GenerateJob {
 }
 
 const DEFAULT_TOKENS = 128;
+const MAX_LOGPROBS = 20;
 
 export function addGenerate(program: Command, host: CliHost): void {
   const command = defineCommand(program, {
@@ -61,19 +69,24 @@ export function addGenerate(program: Command, host: CliHost): void {
     )
     .option("--reference", "the whole model in this process, without workers")
     .option("--coordinator <host:port>", "a running cluster's coordinator")
-    .option(
-      "--verify",
-      "run the undivided model over the same schedule and compare tokens, logits and KV, bit for bit",
+    .option("--verify", "run the undivided model over the same schedule and compare tokens, logits and KV, bit for bit")
+    .option("--logprobs <n>", "say each token's log-probability and those of the n likeliest", (text) =>
+      parseInteger(text, "--logprobs", 0, MAX_LOGPROBS),
     );
-  addSamplingOptions(addClusterOptions(command)).action((model: string | undefined, options: GenerateOptions) =>
-    generate(openContext(host, options), model, options),
+  addStopOption(addSamplingOptions(addClusterOptions(command))).action(
+    (model: string | undefined, options: GenerateOptions) => generate(openContext(host, options), model, options),
   );
 }
 
 async function generate(context: CommandContext, model: string | undefined, options: GenerateOptions): Promise<void> {
   checkOptions(model, options);
   const { out } = context;
-  const job: GenerateJob = { context, options, sampling: readSampling(options), onText: (text) => out.data(text) };
+  const job: GenerateJob = {
+    context,
+    options,
+    sampling: await readSampling(options),
+    onText: (text) => out.data(text),
+  };
   if (options.coordinator !== undefined) return generateRemotely(job, options.coordinator, model);
   const path = must(model, "model");
   const description = await describeFile(path);
@@ -110,6 +123,11 @@ function checkOptions(model: string | undefined, options: GenerateOptions): void
   if (coordinator !== undefined && reference === true) wrong("--coordinator and --reference exclude each other");
   if (model === undefined && coordinator === undefined) wrong("give the model's file, or --coordinator");
   if (model === undefined && verify === true) wrong("--verify needs the model's file here, to run it undivided");
+  const ofLocal = (["stop", "logprobs"] as const).find((name) => options[name] !== undefined);
+  if (ofLocal !== undefined && (coordinator !== undefined || reference === true)) {
+    wrong(`--${ofLocal} needs local workers; a running cluster's HTTP API has it too`);
+  }
+  if (options.stop !== undefined && verify === true) wrong("--stop and --verify exclude each other");
   if (reference === true && verify === true) wrong("--verify compares with the reference: leave --reference out");
   const set = (names: readonly (keyof ClusterOptions | "workers")[]): string | undefined =>
     names.find((name) => options[name] !== undefined);
@@ -127,7 +145,18 @@ function countWorkers({ workers, split }: GenerateOptions): number {
 
 function writeRequest({ options, sampling }: GenerateJob): GenerateRequest {
   const verify = options.verify === true;
-  return { prompt: options.prompt, maxTokens: options.tokens, sampling, wantLogits: verify, wantKvHashes: verify };
+  const { stop, logprobs } = options;
+  return {
+    prompt: options.prompt,
+    maxTokens: options.tokens,
+    sampling,
+    wantLogits: verify,
+    wantKvHashes: verify,
+    // What was computed before can't be compared.
+    cachePrompt: !verify,
+    ...(stop === undefined ? {} : { stop }),
+    ...(logprobs === undefined ? {} : { topLogprobs: logprobs }),
+  };
 }
 
 async function describeFile(path: string): Promise<ModelDescription> {

@@ -1,5 +1,6 @@
 import type { Command } from "commander";
-import { defaultThreads, probeRowClasses, type RowClasses, type RowRule } from "../../engine/index.ts";
+import { defaultThreads, probeRowClasses } from "../../engine/index.ts";
+import type { RowClasses, RowRule } from "../../schedule/index.ts";
 import { openGguf } from "../../gguf/index.ts";
 import { describeModel, type ModelDescription } from "../../model/index.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";

@@ -1,5 +1,4 @@
 import { createReadStream } from "node:fs";
-import { open, rename, writeFile } from "node:fs/promises";
 import type { Readable } from "node:stream";
 import type { Command } from "commander";
 import { NoodleError } from "../../common/index.ts";
@@ -18,39 +17,101 @@ import {
   PROBLEM_LIMITS,
   type Problem,
 } from "../../planner/index.ts";
+import type { PlacementObjective } from "../../placement/index.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import type { CliHost } from "../host.ts";
 import type { Output } from "../output.ts";
-import { formatMs, parseDecimal } from "../quantities.ts";
+import { type PlanModelOptions, planForModel } from "../plan-model.ts";
+import { formatMs, parseDecimal, parseInteger } from "../quantities.ts";
 import { renderTable } from "../table.ts";
+import { writeWhole } from "../write-whole.ts";
 
-interface PlanCommandOptions {
+interface PlanCommandOptions extends PlanModelOptions {
   readonly json?: boolean;
-  readonly problem: string;
-  readonly baseline?: string;
-  readonly compare?: boolean;
-  readonly timeLimit?: number;
-  readonly report?: string;
+  readonly problem?: string;
 }
+
+const OBJECTIVES: Readonly<Record<string, PlacementObjective>> = {
+  throughput: "throughput",
+  latency: "latency",
+  pareto: "pareto",
+  "fewest-nodes": "fewest_nodes",
+};
 
 export function addPlan(program: Command, host: CliHost): void {
   defineCommand(program, {
-    usage: "plan",
-    summary: "find the best cuts of a planning problem (noodle.problem.v1), with a bound",
-    examples: ["noodle plan --problem problem.json", "cat problem.json | noodle plan --problem - --compare --json"],
+    usage: "plan [model]",
+    summary: "find where to cut a model on unequal machines, with a bound and a prediction",
+    examples: [
+      "noodle plan model.gguf --cluster cluster.yaml --streams 16 --context 4096",
+      "noodle plan model.gguf --coordinator 10.0.0.5:7421 --profile desk=run/profile.json -o plan.json",
+      "noodle plan model.gguf --cluster cluster.yaml --objective latency --compare --report plan.html",
+      "noodle plan --problem problem.json --compare --json",
+    ],
   })
-    .requiredOption("--problem <file>", "the problem as JSON; - reads stdin")
+    .option("--cluster <file>", "cluster.yaml: nodes, profiles, virtual nodes, links (docs/cluster.md)")
+    .option("--coordinator <host:port>", "plan for the nodes of a running cluster; links from --cluster if given")
+    .option(
+      "--profile <node=file>",
+      "profile of a node (or a folder with profile.json); without node= of all that have none; repeatable",
+      (text: string, before: readonly string[]) => [...before, text],
+      [] as readonly string[],
+    )
+    .option(
+      "--objective <goal>",
+      `what to make best: ${Object.keys(OBJECTIVES).join(", ")}`,
+      readObjective,
+      "throughput" as PlacementObjective,
+    )
+    .option("--streams <n>", "sequences that decode at once (default: the coordinator's, or 8)", (text) =>
+      parseInteger(text, "--streams", 1, 65_536),
+    )
+    .option("--context <n>", "tokens of each stream (default: the coordinator's, or 4096)", (text) =>
+      parseInteger(text, "--context", 2, 2 ** 24),
+    )
+    .option("--prompt-tokens <n>", "prompt whose first token is predicted (default: 128)", (text) =>
+      parseInteger(text, "--prompt-tokens", 1, 2 ** 24),
+    )
+    .option("--deterministic", "decode in whole row-class blocks, so that bits do not depend on what runs beside")
+    .option("--strict", "refuse a profile of another machine, build or model instead of noting it")
+    .option("-o, --output <file>", "write the plan as JSON (noodle.model_plan.v1)")
+    .option("--problem <file>", "instead of a model an abstract problem as JSON (noodle.problem.v1); - reads stdin")
     .option("--baseline <name>", `the plan of another rule instead: ${[...BASELINE_RULES.keys()].join(", ")}`)
     .option("--compare", "add the plans of all baselines, under the same costs")
     .option("--time-limit <s>", "stop with the best found after so long (default: the problem's, or 10)", (text) =>
       parseDecimal(text, "--time-limit", 0, PROBLEM_LIMITS.timeLimitS),
     )
-    .option("--report <file>", "write the words and the table to a file, too")
-    .action((options: PlanCommandOptions) => plan(openContext(host, options), options));
+    .option("--report <file>", "write the words and the tables to a file, too; of a model also as .html")
+    .action((model: string | undefined, options: PlanCommandOptions) =>
+      plan(openContext(host, options), model, options),
+    );
 }
 
-async function plan({ out, host }: CommandContext, options: PlanCommandOptions): Promise<void> {
-  const read = parseProblem(await readText(options.problem));
+function readObjective(text: string): PlacementObjective {
+  const objective = Object.hasOwn(OBJECTIVES, text) ? OBJECTIVES[text] : undefined;
+  if (objective !== undefined) return objective;
+  throw new NoodleError("USAGE", `--objective "${text}" is none of ${Object.keys(OBJECTIVES).join(", ")}`);
+}
+
+async function plan(context: CommandContext, model: string | undefined, options: PlanCommandOptions): Promise<void> {
+  const { problem } = options;
+  if ((model === undefined) === (problem === undefined)) {
+    throw new NoodleError("USAGE", "give a model with --cluster or --coordinator, or --problem; not both");
+  }
+  if (options.baseline !== undefined && !BASELINE_RULES.has(options.baseline)) {
+    const names = [...BASELINE_RULES.keys()].join(", ");
+    throw new NoodleError("USAGE", `there is no baseline "${options.baseline}"; there are ${names}`);
+  }
+  if (model !== undefined) return planForModel(context, model, options);
+  if (problem !== undefined) return planProblemFile(context, problem, options);
+}
+
+async function planProblemFile(
+  { out, host }: CommandContext,
+  path: string,
+  options: PlanCommandOptions,
+): Promise<void> {
+  const read = parseProblem(await readText(path));
   const problem: Problem = options.timeLimit === undefined ? read : { ...read, time_limit_s: options.timeLimit };
   const solver = openHighs();
   try {
@@ -62,10 +123,12 @@ async function plan({ out, host }: CommandContext, options: PlanCommandOptions):
     // For a person the question "and one machine more?" is worth the wait.
     const growth = out.json || options.baseline !== undefined ? [] : await planGrowth(problem, answer, settings);
     const comparison = options.compare === true ? compareBaselines(problem, answer) : null;
-    out.document({ ...answer, ...(comparison === null ? {} : { comparison }) });
+    const document = { ...answer, ...(comparison === null ? {} : { comparison }) };
+    out.document(document);
     const text = renderAnswer(problem, answer, growth, comparison);
     out.data(text);
-    if (options.report !== undefined) await writeReport(out, options.report, text);
+    if (options.output !== undefined) await writeResult(out, options.output, `${JSON.stringify(document, null, 2)}\n`);
+    if (options.report !== undefined) await writeResult(out, options.report, text);
   } finally {
     await solver.close();
   }
@@ -152,12 +215,7 @@ async function readText(path: string): Promise<string> {
   return Buffer.concat(chunks).toString("utf8");
 }
 
-async function writeReport(out: Output, path: string, text: string): Promise<void> {
-  const temporary = `${path}.tmp`;
-  await writeFile(temporary, text);
-  const file = await open(temporary);
-  await file.sync();
-  await file.close();
-  await rename(temporary, path);
+async function writeResult(out: Output, path: string, text: string): Promise<void> {
+  await writeWhole(path, text);
   out.note(`wrote ${path}`);
 }

@@ -1,37 +1,65 @@
 import type { Command } from "commander";
 import type { StatusDocument } from "../../cluster/coordinator/index.ts";
 import { DEFAULT_GRPC_PORT } from "../../protocol/index.ts";
+import { NoodleError } from "../../common/index.ts";
 import { formatHostPort, LOOPBACK, parseHostPort } from "../addresses.ts";
+import { ApiClient, readApiUrl } from "../api-client.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import type { CliHost } from "../host.ts";
 import type { Output } from "../output.ts";
 import { formatBytes } from "../quantities.ts";
-import { RemoteCluster } from "../remote-cluster.ts";
+import { RemoteCluster, requireStatus } from "../remote-cluster.ts";
 import { renderTable } from "../table.ts";
 
 interface StatusOptions {
   readonly json?: boolean;
   readonly coordinator: string;
+  readonly url?: string;
+  readonly model?: string;
 }
 
 export function addStatus(program: Command, host: CliHost): void {
   defineCommand(program, {
     usage: "status",
     summary: "show a running cluster: nodes, stages, sessions, health",
-    examples: ["noodle status", "noodle status --coordinator 10.0.0.5:7421 --json"],
+    examples: [
+      "noodle status",
+      "noodle status --coordinator 10.0.0.5:7421 --json",
+      "noodle status --url http://10.0.0.5:7420 --model small",
+    ],
   })
     .option("--coordinator <host:port>", "gRPC address of the coordinator", `${LOOPBACK}:${DEFAULT_GRPC_PORT}`)
+    .option("--url <url>", "HTTP address of the coordinator, instead of gRPC")
+    .option("--model <id>", "with --url: which of several models (default: the first)")
     .action((options: StatusOptions) => showStatus(openContext(host, options), options));
 }
 
-async function showStatus({ out, signal }: CommandContext, options: StatusOptions): Promise<void> {
-  const cluster = new RemoteCluster(formatHostPort(parseHostPort(options.coordinator, "--coordinator")));
+async function showStatus(context: CommandContext, options: StatusOptions): Promise<void> {
+  const { out } = context;
+  const status = await readStatus(context, options);
+  out.document({ ...status });
+  printStatus(out, status);
+}
+
+async function readStatus({ host, signal }: CommandContext, options: StatusOptions): Promise<StatusDocument> {
+  const { url, model } = options;
+  if (url === undefined) {
+    if (model !== undefined) {
+      throw new NoodleError("USAGE", "--model needs --url: over gRPC each model has a port of its own");
+    }
+    const cluster = new RemoteCluster(formatHostPort(parseHostPort(options.coordinator, "--coordinator")));
+    try {
+      return await cluster.status(signal);
+    } finally {
+      cluster.close();
+    }
+  }
+  const client = new ApiClient(readApiUrl(url, "--url"), host.env["NOODLE_API_KEY"] ?? null);
   try {
-    const status = await cluster.status(signal);
-    out.document({ ...status });
-    printStatus(out, status);
+    const query = model === undefined ? "" : `?model=${encodeURIComponent(model)}`;
+    return requireStatus(await client.ask("GET", `v1/status${query}`, undefined, signal), client.host);
   } finally {
-    cluster.close();
+    client.close();
   }
 }
 

@@ -9,11 +9,13 @@ import type { Screen, Terminal } from "../terminal.ts";
 import type { TopDocument } from "../top-document.ts";
 import { renderTop } from "../top-frame.ts";
 import type { TopSource } from "../top-source.ts";
+import { wait } from "../waiting.ts";
 
 interface TopOptions {
   readonly json?: boolean;
   readonly coordinator: string;
   readonly url?: string;
+  readonly model?: string;
   readonly once?: boolean;
   readonly interval?: number;
 }
@@ -36,6 +38,7 @@ export function addTop(program: Command, host: CliHost): void {
   })
     .option("--coordinator <host:port>", "gRPC address of the coordinator", `${LOOPBACK}:${DEFAULT_GRPC_PORT}`)
     .option("--url <url>", "HTTP address of the coordinator, instead of gRPC")
+    .option("--model <id>", "with --url: which of several models (default: the first)")
     .option("--once", "print one frame and end; so it does when stdout is no terminal")
     .option("--interval <time>", "time between two frames (default: 1s)", (text) => parseDurationMs(text, "--interval"))
     .addHelpText("after", "\nKeys: q quits. Times are milliseconds. With --json each frame is one line, noodle.top.v1.")
@@ -46,10 +49,13 @@ async function watch(context: CommandContext, options: TopOptions): Promise<void
   const { host, out, signal } = context;
   // Loaded here alone: what checks documents costs every other command memory and time.
   const { openGrpcSource, openHttpSource } = await import("../top-source.ts");
+  if (options.model !== undefined && options.url === undefined) {
+    throw new NoodleError("USAGE", "--model needs --url: over gRPC each model has a port of its own");
+  }
   const source =
     options.url === undefined
       ? openGrpcSource(formatHostPort(parseHostPort(options.coordinator, "--coordinator")))
-      : openHttpSource(options.url);
+      : openHttpSource(options.url, { model: options.model, key: host.env["NOODLE_API_KEY"] });
   const { terminal } = host;
   try {
     // A first answer before the screen is taken: an address that is wrong must be read by people and programs.
@@ -129,18 +135,4 @@ function readColor(host: CliHost): boolean {
 function readColumns(text: string | undefined): number {
   const columns = Number(text);
   return Number.isInteger(columns) && columns > 0 && columns <= 1000 ? columns : DEFAULT_COLUMNS;
-}
-
-/** Ends early, without an error, when the signal is aborted. */
-function wait(ms: number, signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) return resolve();
-    const end = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener("abort", end);
-      resolve();
-    };
-    const timer = setTimeout(end, ms);
-    signal.addEventListener("abort", end, { once: true });
-  });
 }

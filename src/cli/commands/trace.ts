@@ -1,5 +1,5 @@
 import type { Command } from "commander";
-import type { GenerateEvent, GenerateRequest } from "../../cluster/coordinator/index.ts";
+import type { GenerateRequest } from "../../cluster/coordinator/index.ts";
 import { must, NoodleError } from "../../common/index.ts";
 import type { Tokenizer } from "../../engine/index.ts";
 import { openGguf } from "../../gguf/index.ts";
@@ -19,6 +19,7 @@ import { formatHostPort, parseHostPort } from "../addresses.ts";
 import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster-options.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { prepareEngine } from "../engine.ts";
+import type { GenerationEvent } from "../generation.ts";
 import type { CliHost } from "../host.ts";
 import { chooseContextTokens, chooseLocalThreads, withLocalCluster } from "../local-cluster.ts";
 import { parseInteger } from "../quantities.ts";
@@ -39,7 +40,7 @@ interface TraceOptions extends ClusterOptions, SamplingOptions {
 
 /** A cluster, wherever it runs. */
 interface TracedCluster {
-  generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
+  generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerationEvent>;
   readTrace(sessionId: string): Promise<RequestTrace>;
 }
 
@@ -129,7 +130,7 @@ async function traceThrough(context: CommandContext, options: TraceOptions, clus
   const request = {
     prompt: options.prompt,
     maxTokens: options.tokens,
-    sampling: readSampling(options),
+    sampling: await readSampling(options),
     observe: options.level,
   };
   out.progress.phase("a first run, in which the stages learn their graphs");

@@ -3,7 +3,7 @@ import type { StepResult } from "../../protocol/index.ts";
 import { type ClusterState, type Fault, judgeHealth, planHolders } from "../state/index.ts";
 import type { Clock } from "./clock.ts";
 import { toFault } from "./convert.ts";
-import { isPeerFault, Pipeline } from "./pipeline.ts";
+import { type FailedStep, isPeerFault, Pipeline } from "./pipeline.ts";
 import { StageClient } from "./stage-client.ts";
 import type { StepRecorder } from "./step-recorder.ts";
 
@@ -22,7 +22,7 @@ export interface ConnectorOptions {
   readonly stepTimeoutMs: number;
   readonly onRoom: () => void;
   readonly onResult: (result: StepResult) => void;
-  readonly onStepFailed: (sessionIds: readonly string[], fault: Fault) => void;
+  readonly onStepFailed: (step: FailedStep, fault: Fault) => void;
   /** The pipeline that sessions may use, or null. */
   readonly onPipeline: (pipeline: Pipeline | null) => void;
   /** The streams of this epoch are gone for good, whatever the nodes say. */
@@ -79,7 +79,7 @@ export class Connector {
       listener: {
         onRoom,
         onResult,
-        onStepFailed: (sessionIds, fault) => this.#onStepFailed(sessionIds, fault),
+        onStepFailed: (step, fault) => this.#onStepFailed(step, fault),
         onBroken: (fault) => this.#onBroken(pipeline, fault),
       },
     });
@@ -112,9 +112,9 @@ export class Connector {
     this.#later(delayMs, () => this.#options.onBroken(epoch, fault));
   }
 
-  #onStepFailed(sessionIds: readonly string[], fault: Fault): void {
-    if (!isPeerFault(fault)) this.#options.onStepFailed(sessionIds, fault);
-    else this.#later(CAUSE_GRACE_MS, () => this.#options.onStepFailed(sessionIds, fault));
+  #onStepFailed(step: FailedStep, fault: Fault): void {
+    if (!isPeerFault(fault)) this.#options.onStepFailed(step, fault);
+    else this.#later(CAUSE_GRACE_MS, () => this.#options.onStepFailed(step, fault));
   }
 
   #later(delayMs: number, action: () => void): void {

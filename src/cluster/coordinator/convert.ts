@@ -1,12 +1,8 @@
-import { create } from "@bufbuild/protobuf";
 import { ERROR_CODES, type ErrorCode, NoodleError } from "../../common/index.ts";
-import { GREEDY, type SamplingParams } from "../../engine/index.ts";
 import {
   type Capabilities,
   type ErrorInfo,
   type Register,
-  type Sampling,
-  SamplingSchema,
   type StageReport,
   StageState,
 } from "../../protocol/index.ts";
@@ -125,20 +121,4 @@ export function toFault(error: NoodleError, nodeId: string): Fault {
   const raisedBy = error.details["nodeId"];
   const named = typeof raisedBy === "string" && raisedBy !== "" ? raisedBy : nodeId;
   return { code: error.code, message: error.message, nodeId: named };
-}
-
-export function readSampling(from: Sampling | undefined): SamplingParams {
-  if (from === undefined) return GREEDY;
-  return {
-    temperature: from.temperature,
-    topK: from.topK,
-    topP: from.topP,
-    minP: from.minP,
-    repeatPenalty: from.repeatPenalty,
-    seed: from.seed,
-  };
-}
-
-export function writeSampling(from: SamplingParams): Sampling {
-  return create(SamplingSchema, { ...from });
 }

@@ -1,16 +1,17 @@
-import { readStageHolders, type StageHolders, writeStageHolders } from "./holder-store.ts";
-import { randomBytes } from "node:crypto";
 import { collectGarbage, NoodleError } from "../../common/index.ts";
 import { createServer, type NoodleServer } from "../../net/index.ts";
 import { readHookLevel } from "../../observe/index.ts";
 import { PROTOCOL_VERSION } from "../../protocol/index.ts";
-import { judgeHealth, lowestFreeSlot, type Plan, planHolders } from "../state/index.ts";
+import { judgeHealth, planHolders } from "../state/index.ts";
+import { Assigner, hashOf } from "./assigner.ts";
 import { Connector } from "./connector.ts";
 import { Control } from "./control.ts";
 import { toError } from "./convert.ts";
-import { describeProgress, describeStages, placeStage, type ReadyProgress } from "./describe.ts";
+import { describeProgress, describeStages, type ReadyProgress } from "./describe.ts";
 import { firstPlanEpoch, takeCoordinatorEpoch } from "./epoch-store.ts";
-import { type GenerateEvent, type GenerationHost, readPrompt, runGeneration } from "./generation.ts";
+import type { GenerateEvent } from "./generate-event.ts";
+import { checkRequest, type GenerateRequest, readPrompt } from "./generate-request.ts";
+import { readStageHolders, type StageHolders } from "./holder-store.ts";
 import { LinkProbe } from "./link-probe.ts";
 import type { ModelSource } from "./model-source.ts";
 import { openModelSource } from "./open-model.ts";
@@ -19,13 +20,11 @@ import {
   compileCoordinatorOptions,
   type CoordinatorOptions,
   DEFAULT_CONTEXT_TOKENS,
-  requireInteger,
 } from "./options.ts";
-import type { Pipeline } from "./pipeline.ts";
 import { Recorder } from "./recorder.ts";
-import { SessionRunner } from "./runner.ts";
+import { readRowClasses } from "./row-classes.ts";
 import { bindCoordinator, bindTransfer } from "./services.ts";
-import { type GenerateRequest, Session } from "./session.ts";
+import { type PipelineFacts, Serving } from "./serving.ts";
 import { describeStatus, type StatusDocument, type StatusFacts } from "./status.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
 import { TransferHandler } from "./transfer.ts";
@@ -34,7 +33,6 @@ import { WorkerLinks } from "./workers.ts";
 const PROGRESS_INTERVAL_MS = 500;
 /** How long sessions get to tell the stages that they are over. */
 const CLOSE_GRACE_MS = 2000;
-const MAX_TOKENS = 0xffffffff;
 
 /**
  * The one process that knows the whole cluster: it registers workers, gives out stages, runs sessions through the
@@ -48,17 +46,14 @@ export class Coordinator {
   readonly #contextTokens: number;
   readonly #control: Control;
   readonly #links: WorkerLinks;
-  readonly #runner: SessionRunner;
+  readonly #serving: Serving;
   readonly #connector: Connector;
   readonly #server: NoodleServer;
   readonly #startedMs: number;
   /** Null where nobody observes. */
   readonly #recorder: Recorder | null;
   readonly #probe: LinkProbe;
-  /** Epoch of the stage that each node was told to hold. */
-  #assigned = new Map<string, number>();
-  /** The last plan's holders are on disk; whoever closes may remove the data directory afterwards. */
-  #holdersWritten: Promise<void> = Promise.resolve();
+  readonly #assigner: Assigner;
   #address = "";
   #closing: Promise<void> | null = null;
 
@@ -78,7 +73,7 @@ export class Coordinator {
         : options.model;
     try {
       const coordinatorEpoch = await takeCoordinatorEpoch(compiled.dataDir);
-      const formerHolders = await readStageHolders(compiled.dataDir, modelKey(source));
+      const formerHolders = await readStageHolders(compiled.dataDir, hashOf(source));
       const coordinator = new Coordinator(compiled, source, options.tokenizer, coordinatorEpoch, formerHolders);
       try {
         await coordinator.#listen();
@@ -119,21 +114,21 @@ export class Coordinator {
     const sampling = { every: hooks ? sampleEvery : 0, level: sampleLevel };
     this.#recorder = observer === null ? null : new Recorder({ observer, sampling, withPrompts: observePrompts });
     this.#probe = new LinkProbe((record) => this.#recorder?.link(record));
-    this.#runner = new SessionRunner(clock, this.#recorder?.requests ?? null);
+    this.#serving = this.#createServing();
     this.#connector = new Connector({
       clock,
       stepTimeoutMs: options.stepTimeoutMs,
-      onRoom: () => this.#runner.pump(),
-      onResult: (result) => this.#runner.receive(result),
+      onRoom: () => this.#serving.runner.pump(),
+      onResult: (result) => this.#serving.runner.receive(result),
       recordSteps: (state, epoch) => this.#recorder?.startSteps(state, epoch) ?? null,
-      onStepFailed: (sessionIds, fault) => {
-        this.#recorder?.noteStepFailed(sessionIds, fault);
-        for (const id of sessionIds) this.#runner.fail(id, fault);
+      onStepFailed: (step, fault) => {
+        this.#recorder?.noteStepFailed(step.sessionIds, fault);
+        this.#serving.runner.failStep(step, fault);
       },
       onPipeline: (pipeline) => {
         this.#recorder?.noteServing(pipeline?.epoch ?? null);
         this.#probe.follow(pipeline?.stages ?? []);
-        this.#runner.setPipeline(pipeline);
+        this.#serving.setPipeline(pipeline, pipeline === null ? null : this.#describePipeline());
         this.#control.wakeWatchers();
       },
       onBroken: (epoch, fault) => this.#control.dispatch({ type: "pipelineBroken", epoch, fault }),
@@ -152,9 +147,9 @@ export class Coordinator {
       },
       clock,
       {
-        assign: (plan) => this.#assign(plan),
+        assign: (plan) => this.#assigner.assign(plan, planHolders(this.#control.state)),
         expire: (nodeId, incarnation, fault) => this.#links.drop(nodeId, incarnation, toError(fault)),
-        endSession: (sessionId, fault) => this.#runner.fail(sessionId, fault),
+        endSession: (sessionId, fault) => this.#serving.runner.fail(sessionId, toError(fault)),
         changed: (state) => {
           this.#recorder?.follow(state);
           this.#connector.follow(state);
@@ -168,6 +163,12 @@ export class Coordinator {
       leaseMs: options.leaseMs,
       onObservation: (nodeId, observation) => this.#recorder?.observe(nodeId, observation),
       onDropped: (nodeId, count) => this.#recorder?.noteDropped(nodeId, count),
+    });
+    this.#assigner = new Assigner({
+      options,
+      source,
+      contextTokens: this.#contextTokens,
+      tell: (nodeId, message) => this.#links.tell(nodeId, message),
     });
     this.#server = createServer({
       host: options.host,
@@ -206,7 +207,7 @@ export class Coordinator {
     const onAbort = (): void => this.#control.wakeWatchers();
     signal.addEventListener("abort", onAbort, { once: true });
     try {
-      while (this.#runner.pipeline === null) {
+      while (this.#serving.runner.pipeline === null) {
         if (signal.aborted) throw new NoodleError("INTERRUPTED", "waiting for the workers was interrupted");
         if (this.#closing !== null) throw new NoodleError("INTERRUPTED", "the coordinator is closing");
         const health = judgeHealth(this.#control.state);
@@ -226,29 +227,21 @@ export class Coordinator {
   }
 
   /**
-   * Generates text. The session's slot is free again when the iteration has ended, however it ends.
+   * Generates text. Where no slot is free it waits in the queue; the slot is free again when the iteration has ended,
+   * however it ends. Nothing happens before the first event is read.
    *
-   * @throws CLUSTER_NOT_READY, SESSION_LIMIT, PROMPT_EMPTY, CONTEXT_EXCEEDED, USAGE; INTERRUPTED when `signal` is
-   * aborted; PEER_DEAD, PEER_STALLED, ENGINE_ABORTED and others naming the node in `details.nodeId`
+   * @throws CLUSTER_NOT_READY, QUEUE_FULL, PROMPT_EMPTY, CONTEXT_EXCEEDED, USAGE; DEADLINE_EXCEEDED; INTERRUPTED when
+   * `signal` is aborted; TIMED_OUT for a reader that stands still; PEER_DEAD, PEER_STALLED, ENGINE_ABORTED and others
+   * naming the node in `details.nodeId`
    */
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
-    const { clock } = this.#options;
-    const { prefillRows, promptTokenIds } = this.#noteRefusal(() => this.#check(request));
-    const host: GenerationHost = {
-      runner: this.#runner,
-      tokenizer: this.#tokenizer,
-      nowMs: () => clock.nowMs(),
-      admit: (ids) => this.#noteRefusal(() => this.#admit(request, ids, prefillRows)),
-      finish: (session, error) => this.#recorder?.requests.end(session, error),
-      release: (session) => this.#control.dispatch({ type: "sessionClosed", sessionId: session.id }),
-      describeStages: (session) => describeStages(this.#control.state, session),
-    };
-    yield* runGeneration(host, promptTokenIds, signal);
+    const promptTokenIds = this.#check(request);
+    yield* this.#serving.generate(request, promptTokenIds, signal);
   }
 
   status(): StatusDocument {
     const { clock, parallel } = this.#options;
-    return describeStatus(this.#control.state, this.#runner.sessions, {
+    return describeStatus(this.#control.state, this.#serving.runner.sessions, {
       address: this.#address,
       pid: process.pid,
       rss_bytes: process.memoryUsage.rss(),
@@ -260,9 +253,10 @@ export class Coordinator {
       parallel,
       threads: this.#options.threads,
       observing: this.#describeObserving(),
-      pipelineOpen: this.#runner.pipeline !== null,
+      pipelineOpen: this.#serving.runner.pipeline !== null,
       findLink: (nodeId) => this.#probe.find(nodeId),
       live: this.#options.readLive?.() ?? null,
+      serving: this.#serving.describe(),
     });
   }
 
@@ -292,19 +286,19 @@ export class Coordinator {
   async #close(): Promise<void> {
     const { clock } = this.#options;
     const deadlineMs = clock.nowMs() + CLOSE_GRACE_MS;
-    for (const session of this.#runner.sessions)
-      session.fail(new NoodleError("INTERRUPTED", "the coordinator is closing"));
+    this.#serving.failAll(new NoodleError("INTERRUPTED", "the coordinator is closing"));
     while (this.#control.state.sessions.size > 0 && clock.nowMs() < deadlineMs) {
       await this.#control.nextChange(deadlineMs - clock.nowMs());
     }
     this.#stop();
     await this.#server.close();
     await this.#source.close();
-    await this.#holdersWritten;
+    await this.#assigner.written;
   }
 
   #stop(): void {
     this.#probe.stop();
+    this.#serving.stop();
     this.#recorder?.close();
     this.#connector.close();
     this.#links.close("the coordinator is closing");
@@ -318,51 +312,59 @@ export class Coordinator {
     this.#control.start();
   }
 
-  #check(request: GenerateRequest): { readonly prefillRows: number; readonly promptTokenIds: readonly number[] } {
-    const { prefillRows: defaultRows, maxRows } = this.#options;
-    requireInteger(request.maxTokens, "maxTokens", 0, MAX_TOKENS);
-    const prefillRows = requireInteger(request.prefillRows ?? defaultRows, "prefillRows", 1, maxRows);
-    if (request.observe !== undefined) this.#requireHooks(request.observe);
-    return { prefillRows, promptTokenIds: readPrompt(request.prompt, this.#tokenizer, this.#contextTokens) };
-  }
-
   /** A request that is refused has no session and so no records: an event says so. */
-  #noteRefusal<T>(action: () => T): T {
+  #check(request: GenerateRequest): readonly number[] {
     try {
-      return action();
+      checkRequest(request, this.#options.maxRows);
+      if (request.observe !== undefined) this.#requireHooks(request.observe);
+      return readPrompt(request.prompt, this.#tokenizer, this.#contextTokens);
     } catch (error) {
       this.#recorder?.noteRefused(NoodleError.from(error));
       throw error;
     }
   }
 
-  #admit(
-    request: GenerateRequest,
-    promptTokenIds: readonly number[],
-    prefillRows: number,
-  ): { session: Session; pipeline: Pipeline } {
-    const { pipeline } = this.#runner;
-    const { state } = this.#control;
-    if (pipeline === null || this.#closing !== null || judgeHealth(state).status !== "ready") {
-      throw new NoodleError(
-        "CLUSTER_NOT_READY",
-        `the cluster is not ready: ${describeProgress(this.#control.state).reason}`,
-      );
-    }
-    const slot = lowestFreeSlot(state);
-    if (slot === null) {
-      const { parallel } = this.#options;
-      throw new NoodleError("SESSION_LIMIT", `${parallel} sessions are running, the limit is ${parallel} (--parallel)`);
-    }
-    const where = { id: randomBytes(16).toString("hex"), slot, epoch: pipeline.epoch, stages: pipeline.stages.length };
-    const session = new Session(where, request, promptTokenIds, {
+  #createServing(): Serving {
+    const { clock, parallel, maxRows, determinism, queue, prefixCacheBytes, readerStallMs } = this.#options;
+    const { decodeInFlight, prefillRows, mixedPrefillRows } = this.#options;
+    return new Serving({
+      clock,
+      tokenizer: this.#tokenizer,
       contextTokens: this.#contextTokens,
-      prefillRows,
-      isEndOfGeneration: (tokenId) => this.#tokenizer.isEndOfGeneration(tokenId),
+      slots: parallel,
+      maxRows,
+      determinism,
+      queue,
+      prefixCacheBytes,
+      readerStallMs,
+      wanted: { decodeInFlight, prefillRows, mixedPrefillRows },
+      recorder: this.#recorder,
+      cluster: {
+        refusal: () => this.#findRefusal(),
+        opened: ({ id, slot, epoch }) =>
+          this.#control.dispatch({ type: "sessionOpened", session: { id, slot, epoch } }),
+        closed: ({ id }) => this.#control.dispatch({ type: "sessionClosed", sessionId: id }),
+        describeStages: (session) => describeStages(this.#control.state, session),
+      },
     });
-    this.#control.dispatch({ type: "sessionOpened", session: { id: session.id, slot, epoch: session.epoch } });
-    this.#recorder?.requests.start(session);
-    return { session, pipeline };
+  }
+
+  /** Why nothing can be served now; null when it can. */
+  #findRefusal(): NoodleError | null {
+    const { state } = this.#control;
+    const isReady = this.#serving.runner.pipeline !== null && this.#closing === null;
+    if (isReady && judgeHealth(state).status === "ready") return null;
+    return new NoodleError("CLUSTER_NOT_READY", `the cluster is not ready: ${describeProgress(state).reason}`);
+  }
+
+  #describePipeline(): PipelineFacts {
+    const stages = planHolders(this.#control.state).flatMap(({ stage }) => (stage === null ? [] : [stage]));
+    const classes = stages.map(({ rowClassesJson }) => readRowClasses(rowClassesJson));
+    const kvBytes = stages.reduce((sum, stage) => sum + stage.kvBytes, 0);
+    return {
+      classes: classes.filter((known) => known !== null),
+      kvBytesPerToken: kvBytes / (this.#contextTokens * this.#options.parallel),
+    };
   }
 
   #requireHooks(level: string): void {
@@ -389,30 +391,6 @@ export class Coordinator {
       observer_failures: this.#recorder?.observerFailures ?? 0,
     };
   }
-
-  #assign(plan: Plan): void {
-    const holders = planHolders(this.#control.state);
-    const ids = new Set(holders.map((node) => node.id));
-    for (const [nodeId, epoch] of this.#assigned) {
-      if (!ids.has(nodeId)) this.#links.tell(nodeId, { case: "retire", value: { epoch: BigInt(epoch) } });
-    }
-    this.#assigned = new Map(holders.map((node) => [node.id, plan.epoch]));
-    const { threads, cpuVariant, parallel, maxRows, unverified, hooks } = this.#options;
-    const model = this.#source.identity;
-    const contextTokens = this.#contextTokens;
-    const common = { threads, cpuVariant, parallel, maxRows, unverified, hooks, model, contextTokens };
-    for (const [stage, node] of holders.entries()) {
-      this.#links.tell(node.id, { case: "assign", value: { ...common, ...placeStage(plan, holders, stage) } });
-    }
-    // Only a hint for the next start: a full disk must not end what runs.
-    this.#holdersWritten = this.#holdersWritten
-      .then(() => writeStageHolders(this.#options.dataDir, modelKey(this.#source), plan))
-      .catch(() => undefined);
-  }
-}
-
-function modelKey(source: ModelSource): string {
-  return Buffer.from(source.identity.sourceSha256).toString("hex");
 }
 
 function chooseContext(wanted: number | null, trained: number): number {

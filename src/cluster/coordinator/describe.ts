@@ -1,6 +1,6 @@
 import { must } from "../../common/index.ts";
 import { type ClusterState, formatUnits, judgeHealth, type NodeState, type Plan, planHolders } from "../state/index.ts";
-import type { StageStats } from "./generation.ts";
+import type { StageStats } from "./generate-event.ts";
 import type { Session } from "./session.ts";
 
 /** How far a cluster is on its way to being ready. */
@@ -35,7 +35,7 @@ export function describeStages(state: ClusterState, session: Session): readonly 
   if (state.plan?.epoch !== session.epoch) return [];
   return state.plan.stages.map(({ units, nodeId }, stage) => {
     const node = nodeId === null ? undefined : state.nodes.get(nodeId);
-    const samples = session.samplesOf(stage);
+    const samples = session.times.samplesOf(stage);
     return {
       nodeId: nodeId ?? "",
       name: node?.name ?? formatUnits(units),

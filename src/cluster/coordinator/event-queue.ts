@@ -8,10 +8,16 @@ export class EventQueue<T> {
   #ended = false;
   #error: NoodleError | undefined;
   #wake: (() => void) | undefined;
+  #taken = 0;
 
   /** Values that wait for the reader. */
   get size(): number {
     return this.#values.length;
+  }
+
+  /** Values that the reader has taken. */
+  get taken(): number {
+    return this.#taken;
   }
 
   get ended(): boolean {
@@ -32,11 +38,22 @@ export class EventQueue<T> {
     this.#wake?.();
   }
 
+  /** Throws away what waits, ended or not: the reader gets the error. */
+  drop(error: NoodleError): void {
+    this.#values = [];
+    this.#ended = true;
+    this.#error = error;
+    this.#wake?.();
+  }
+
   /** The next value, or undefined at the end. One reader at a time. */
   async next(): Promise<T | undefined> {
     while (true) {
       const value = this.#values.shift();
-      if (value !== undefined) return value;
+      if (value !== undefined) {
+        this.#taken += 1;
+        return value;
+      }
       if (this.#ended) {
         const error = this.#error;
         this.#error = undefined;

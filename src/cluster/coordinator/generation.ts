@@ -1,144 +1,204 @@
 import { must, NoodleError } from "../../common/index.ts";
-import type { SessionId } from "../../protocol/index.ts";
+import { EventQueue } from "./event-queue.ts";
+import type { GenerateEvent, StageStats } from "./generate-event.ts";
+import type { GenerateRequest } from "./generate-request.ts";
+import type { Determinism } from "../../schedule/index.ts";
 import type { Pipeline } from "./pipeline.ts";
-import type { SessionRunner } from "./runner.ts";
-import type { FinishReason, Session } from "./session.ts";
+import type { Session } from "./session.ts";
+import type { PrefixSource, PromptFacts } from "./slot-book.ts";
 import type { LayerKvHash } from "./stage-client.ts";
-import { type PromptTokenizer, TextAssembler } from "./tokenizer.ts";
+import type { WaitingRequest } from "./waiting-line.ts";
 
-/** What one stage did for a generation. Times are medians over its steps of one row, or all where there are none. */
-export interface StageStats {
-  readonly nodeId: string;
-  readonly name: string;
-  /** Half-open range of units. */
-  readonly units: { readonly first: number; readonly end: number };
-  readonly computeMsP50: number;
-  readonly queueMsP50: number;
-  /** Half of what a round trip to this stage takes beyond the time inside it; null where none was measured. */
-  readonly hopMsP50: number | null;
-  readonly weightsBytes: number;
-  readonly rssBytes: number;
+/** A slot of the pipeline, given to one generation. */
+export interface Admission {
+  readonly slot: number;
+  readonly pipeline: Pipeline;
+  /** What it may start with. */
+  readonly source: PrefixSource | null;
 }
 
-export type GenerateEvent =
-  | { readonly type: "started"; readonly sessionId: SessionId; readonly promptTokenIds: readonly number[] }
-  /** A sampled token, the one that ends the generation included. `text` holds whole characters only. */
-  | {
-      readonly type: "token";
-      readonly index: number;
-      readonly tokenId: number;
-      readonly text: string;
-      readonly logits: Float32Array | null;
-    }
-  | {
-      readonly type: "done";
-      readonly finishReason: FinishReason;
-      /** From the call to the first token (to the end of the prompt without one). */
-      readonly ttftMs: number;
-      /** Tokens behind the first over the time behind the first; 0 with fewer than two. */
-      readonly decodeTokensPerSec: number;
-      readonly stages: readonly StageStats[];
-      /** In the order of the model; empty unless asked for. */
-      readonly kv: readonly LayerKvHash[];
-      /** Rows of each step in order: what a reference run must repeat. */
-      readonly stepRows: readonly number[];
-    };
-
-/** What a generation needs of its coordinator. */
+/** What a generation needs of those that serve it. */
 export interface GenerationHost {
-  readonly runner: SessionRunner;
-  readonly tokenizer: PromptTokenizer;
+  readonly determinism: Determinism;
   nowMs(): number;
-  /** Counts the session in: it has its slot from here on. @throws CLUSTER_NOT_READY, SESSION_LIMIT */
-  admit(promptTokenIds: readonly number[]): { readonly session: Session; readonly pipeline: Pipeline };
-  /** The reader has all that it will get. @param error what it failed with */
-  finish(session: Session, error: NoodleError | null): void;
-  /** The session is over everywhere; its slot is free. */
-  release(session: Session): void;
+  /** Resolves when it has a slot. @throws CLUSTER_NOT_READY, QUEUE_FULL, and what it was cancelled with */
+  admit(generation: Generation): Promise<Admission>;
+  /** Makes its session; the slot is the session's from here on. @throws USAGE for notes that can not be followed */
+  begin(generation: Generation, admission: Admission): Session;
+  /** Opens the session on every stage and lets it run. @throws a stage's refusal, or what ended the session meanwhile */
+  open(session: Session, admission: Admission, prompt: PromptFacts): Promise<void>;
+  /** The session has room for events again. */
+  wake(session: Session): void;
+  readKvHashes(session: Session, pipeline: Pipeline): Promise<readonly LayerKvHash[]>;
   describeStages(session: Session): readonly StageStats[];
+  /** Frees the session on every stage, whatever became of it. Never throws. */
+  close(session: Session, pipeline: Pipeline): Promise<void>;
+  /** It ended before it had a slot. */
+  refused(error: NoodleError): void;
 }
 
 /**
- * Runs one generation from admission to the freeing of its slot, which happens however it ends.
- *
- * @throws the session's error; INTERRUPTED when `signal` is aborted
+ * One request from the call to the freeing of its slot, which happens however it ends and whether or not anybody reads.
  */
-export async function* runGeneration(
-  host: GenerationHost,
-  promptTokenIds: readonly number[],
-  signal: AbortSignal,
-): AsyncGenerator<GenerateEvent, void, undefined> {
-  const startMs = host.nowMs();
-  const { session, pipeline } = host.admit(promptTokenIds);
-  const onAbort = (): void => session.fail(new NoodleError("INTERRUPTED", "the generation was cancelled"));
-  signal.addEventListener("abort", onAbort, { once: true });
-  if (signal.aborted) onAbort();
-  let failure: NoodleError | null = null;
-  try {
-    await host.runner.open(session, pipeline);
-    yield { type: "started", sessionId: session.id, promptTokenIds };
-    const assembler = new TextAssembler();
-    let index = 0;
-    let firstMs: number | null = null;
-    let lastMs = startMs;
-    for (let token = await session.sampled.next(); token !== undefined; token = await session.sampled.next()) {
-      lastMs = token.receivedMs;
-      firstMs ??= lastMs;
-      host.runner.pump();
-      const piece = assembler.push(host.tokenizer.pieceBytes(token.tokenId));
-      const isLast = session.finishReason !== null && session.sampled.size === 0;
-      const text = isLast ? piece + assembler.flush() : piece;
-      yield { type: "token", index, tokenId: token.tokenId, text, logits: token.logits };
-      index += 1;
+export class Generation implements WaitingRequest {
+  readonly request: GenerateRequest;
+  readonly prompt: PromptFacts;
+  readonly priority: number;
+  readonly output = new EventQueue<GenerateEvent>();
+  readonly #host: GenerationHost;
+  readonly #startMs: number;
+  #session: Session | null = null;
+  #cancelled: NoodleError | null = null;
+  /** Ends the waiting for a slot. */
+  #giveUp: ((error: NoodleError) => void) | null = null;
+  #deadline: NodeJS.Timeout | null = null;
+  #slotMs = 0;
+  #over: Promise<void> | null = null;
+
+  constructor(host: GenerationHost, request: GenerateRequest, promptTokenIds: readonly number[]) {
+    this.#host = host;
+    this.request = request;
+    this.priority = request.priority ?? 0;
+    // Every row's logits are wanted, or each in a class of the request's own: nothing can be taken over.
+    const ownChunks = host.determinism === "strict" && request.prefillRows !== undefined;
+    const afresh = (request.promptLogprobs ?? null) !== null || request.arrange !== undefined || ownChunks;
+    const isVerified = request.wantLogits === true || request.wantKvHashes === true;
+    this.prompt = {
+      client: request.client ?? "",
+      tokens: promptTokenIds,
+      cachePrompt: (request.cachePrompt ?? !isVerified) && !afresh,
+    };
+    this.#startMs = host.nowMs();
+  }
+
+  get client(): string {
+    return this.prompt.client;
+  }
+
+  get isCancelled(): boolean {
+    return this.#cancelled !== null;
+  }
+
+  /** Events, until the generation is over and its slot is free. To be called once. */
+  async *read(signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
+    const onAbort = (): void => this.cancel(new NoodleError("INTERRUPTED", "the generation was cancelled"));
+    signal.addEventListener("abort", onAbort, { once: true });
+    this.#start();
+    if (signal.aborted) onAbort();
+    try {
+      while (true) {
+        const wasHeld = this.#session?.isHeldBack === true;
+        const event = await this.output.next();
+        if (event === undefined) return;
+        if (wasHeld) this.#host.wake(must(this.#session, "session"));
+        yield event;
+      }
+    } finally {
+      signal.removeEventListener("abort", onAbort);
+      this.cancel(new NoodleError("INTERRUPTED", "the reader went away"));
+      await this.#over;
     }
-    const endMs = host.nowMs();
-    const kv = session.request.wantKvHashes === true ? await host.runner.readKvHashes(session, pipeline) : [];
-    yield {
+  }
+
+  /** Ends it with an error, wherever it is; without effect when it is over. */
+  cancel(error: NoodleError): void {
+    this.#cancelled ??= error;
+    this.#giveUp?.(this.#cancelled);
+    this.#session?.fail(this.#cancelled);
+  }
+
+  /** Its reader has taken nothing for too long: what waits for it is thrown away. */
+  dropReader(error: NoodleError): void {
+    this.output.drop(error);
+    this.cancel(error);
+  }
+
+  /** Resolves with a slot, or rejects with what it is cancelled with before that. */
+  waitForSlot(): { readonly slot: Promise<Admission>; readonly give: (admission: Admission) => void } {
+    let give: (admission: Admission) => void = () => undefined;
+    const slot = new Promise<Admission>((resolve, reject) => {
+      give = resolve;
+      this.#giveUp = reject;
+    });
+    return { slot, give };
+  }
+
+  #start(): void {
+    const { deadlineMs } = this.request;
+    if (deadlineMs !== undefined) {
+      const text = `the generation took longer than its ${deadlineMs} ms (deadlineMs)`;
+      this.#deadline = setTimeout(() => this.cancel(new NoodleError("DEADLINE_EXCEEDED", text)), deadlineMs);
+    }
+    this.#over = this.#run().finally(() => {
+      if (this.#deadline !== null) clearTimeout(this.#deadline);
+    });
+  }
+
+  async #run(): Promise<void> {
+    let admission: Admission;
+    try {
+      if (this.#cancelled !== null) throw this.#cancelled;
+      admission = await this.#host.admit(this);
+      this.#giveUp = null;
+      this.#slotMs = this.#host.nowMs();
+    } catch (thrown) {
+      const error = NoodleError.from(thrown);
+      this.#host.refused(error);
+      this.output.end(error);
+      return;
+    }
+    const { pipeline } = admission;
+    const session = this.#host.begin(this, admission);
+    this.#session = session;
+    if (this.#cancelled !== null) session.fail(this.#cancelled);
+    try {
+      await this.#serve(session, admission);
+      this.output.end();
+    } catch (thrown) {
+      const error = NoodleError.from(thrown);
+      session.fail(error);
+      this.output.end(error);
+    }
+    await this.#host.close(session, pipeline);
+  }
+
+  async #serve(session: Session, admission: Admission): Promise<void> {
+    await this.#host.open(session, admission, this.prompt);
+    const { cachedTokens } = session;
+    const queueMs = this.#slotMs - this.#startMs;
+    const promptTokenIds = this.prompt.tokens;
+    this.output.push({ type: "started", sessionId: session.id, promptTokenIds, cachedTokens, queueMs });
+    await untilAborted(session.over);
+    if (session.failure !== undefined) throw session.failure;
+    const endMs = this.#host.nowMs();
+    const kv = this.request.wantKvHashes === true ? await this.#host.readKvHashes(session, admission.pipeline) : [];
+    this.output.push(this.#describeEnd(session, endMs, kv));
+  }
+
+  #describeEnd(session: Session, endMs: number, kv: readonly LayerKvHash[]): GenerateEvent {
+    const { generatedTokens, cachedTokens, stopText, notes, stepRows } = session;
+    const firstMs = session.firstTokenMs ?? endMs;
+    const decodeMs = (session.lastTokenMs ?? firstMs) - firstMs;
+    return {
       type: "done",
       finishReason: must(session.finishReason, "finish reason"),
-      ttftMs: (firstMs ?? endMs) - startMs,
-      decodeTokensPerSec:
-        index < 2 || firstMs === null || lastMs <= firstMs ? 0 : ((index - 1) * 1000) / (lastMs - firstMs),
-      stages: host.describeStages(session),
+      stopText,
+      generatedTokens,
+      queueMs: this.#slotMs - this.#startMs,
+      prefillMs: firstMs - this.#slotMs,
+      decodeMs,
+      cachedTokens,
+      notes,
+      ttftMs: firstMs - this.#startMs,
+      decodeTokensPerSec: generatedTokens < 2 || decodeMs <= 0 ? 0 : ((generatedTokens - 1) * 1000) / decodeMs,
+      stages: this.#host.describeStages(session),
       kv,
-      stepRows: session.stepRows,
+      stepRows,
     };
-  } catch (error) {
-    failure = NoodleError.from(error);
-    throw error;
-  } finally {
-    signal.removeEventListener("abort", onAbort);
-    host.finish(session, failure);
-    await host.runner.close(session, pipeline);
-    host.release(session);
   }
 }
 
-/**
- * The prompt as token ids.
- *
- * @throws PROMPT_EMPTY, CONTEXT_EXCEEDED when no room is left for a token behind it, USAGE for an id that the model
- * does not have
- */
-export function readPrompt(
-  prompt: string | readonly number[],
-  tokenizer: PromptTokenizer,
-  contextTokens: number,
-): readonly number[] {
-  const ids = typeof prompt === "string" ? (prompt === "" ? [] : [...tokenizer.tokenize(prompt)]) : prompt;
-  if (ids.length === 0) throw new NoodleError("PROMPT_EMPTY", "the prompt has no tokens");
-  const limit = contextTokens - 1;
-  if (ids.length > limit) {
-    throw new NoodleError(
-      "CONTEXT_EXCEEDED",
-      `the prompt has ${ids.length} tokens, the limit is ${limit}: one less than the context of ${contextTokens} tokens (--context)`,
-      { details: { promptTokens: ids.length, limitTokens: limit, contextTokens } },
-    );
-  }
-  for (const id of ids) {
-    if (!Number.isInteger(id) || id < 0 || id >= tokenizer.vocabSize) {
-      throw new NoodleError("USAGE", `token id ${id} is not in the vocabulary of ${tokenizer.vocabSize}`);
-    }
-  }
-  return ids;
+function untilAborted(signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return Promise.resolve();
+  return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }

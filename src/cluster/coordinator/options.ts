@@ -3,7 +3,9 @@ import { DEFAULT_GRPC_PORT } from "../../protocol/index.ts";
 import { type Clock, MONOTONIC_CLOCK } from "./clock.ts";
 import { type ClusterObserver, type HookLevel, readHookLevel } from "../../observe/index.ts";
 import type { ModelSource } from "./model-source.ts";
+import type { Determinism } from "../../schedule/index.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
+import type { QueueLimits } from "./waiting-line.ts";
 
 export interface CoordinatorOptions {
   /** Path of the model, or the model already opened; that one is closed with the coordinator. */
@@ -32,8 +34,25 @@ export interface CoordinatorOptions {
   readonly host?: string;
   /** 0 = any free port. @default 7421 */
   readonly grpcPort?: number;
-  /** Rows of a prefill step. @default 256 */
+  /** Most rows of a prompt's chunk. @default 256; 32 in strict */
   readonly prefillRows?: number;
+  /** Rows of a chunk while others decode. @default by what steps take: as long as a decode step */
+  readonly mixedPrefillRows?: number;
+  /** Micro-batches of decode rows that are under way at once. @default by stages and what steps take */
+  readonly decodeInFlight?: number;
+  /**
+   * `recorded` notes how each position was computed; `strict` computes each in a class that does not depend on what runs
+   * beside. @default "recorded"
+   */
+  readonly determinism?: Determinism;
+  /** Requests that wait for a slot at once; 0 = none waits. @default 16 */
+  readonly queue?: number;
+  /** The same of one named client. @default 4 */
+  readonly queuePerClient?: number;
+  /** Keys and values that idle slots keep for prompts that begin alike; 0 = none. @default all idle slots */
+  readonly prefixCacheBytes?: number;
+  /** A reader that takes nothing of what waits for it for this long is dropped. @default 30000 */
+  readonly readerStallMs?: number;
   /** Largest number of rows in one step of a stage. @default 512 */
   readonly maxRows?: number;
   /** A worker that is silent for this long is lost. @default 3000 */
@@ -82,7 +101,15 @@ export interface CompiledCoordinatorOptions {
   readonly unverified: boolean;
   readonly host: string;
   readonly grpcPort: number;
-  readonly prefillRows: number;
+  /** null = chosen. */
+  readonly prefillRows: number | null;
+  readonly mixedPrefillRows: number | null;
+  readonly decodeInFlight: number | null;
+  readonly determinism: Determinism;
+  readonly queue: QueueLimits;
+  /** Infinity = all idle slots. */
+  readonly prefixCacheBytes: number;
+  readonly readerStallMs: number;
   readonly maxRows: number;
   readonly leaseMs: number;
   readonly stepTimeoutMs: number;
@@ -105,6 +132,8 @@ const DEFAULT_SAMPLE_EVERY = 50;
 const MAX_PARALLEL = 4096;
 const MAX_CONTEXT_TOKENS = 1 << 24;
 const MAX_ROWS = 4096;
+const MAX_IN_FLIGHT = 1024;
+const MAX_QUEUE = 1_000_000;
 
 /** Fills in defaults. @throws USAGE for a value outside its range */
 export function compileCoordinatorOptions(options: CoordinatorOptions): CompiledCoordinatorOptions {
@@ -125,7 +154,19 @@ export function compileCoordinatorOptions(options: CoordinatorOptions): Compiled
     host: options.host ?? "127.0.0.1",
     grpcPort: requireInteger(options.grpcPort ?? DEFAULT_GRPC_PORT, "--grpc-port", 0, 65_535),
     maxRows,
-    prefillRows: requireInteger(options.prefillRows ?? Math.min(256, maxRows), "prefillRows", 1, maxRows),
+    prefillRows: readOptional(options.prefillRows, "--prefill-rows", 1, maxRows),
+    mixedPrefillRows: readOptional(options.mixedPrefillRows, "--mixed-prefill-rows", 1, maxRows),
+    decodeInFlight: readOptional(options.decodeInFlight, "--decode-in-flight", 1, MAX_IN_FLIGHT),
+    determinism: readDeterminism(options.determinism ?? "recorded"),
+    queue: {
+      total: requireInteger(options.queue ?? 16, "--queue", 0, MAX_QUEUE),
+      perClient: requireInteger(options.queuePerClient ?? 4, "--queue-per-client", 0, MAX_QUEUE),
+    },
+    prefixCacheBytes:
+      options.prefixCacheBytes === undefined
+        ? Number.POSITIVE_INFINITY
+        : requireInteger(options.prefixCacheBytes, "--prefix-cache", 0, Number.MAX_SAFE_INTEGER),
+    readerStallMs: requireInteger(options.readerStallMs ?? 30_000, "readerStallMs", 100, 3_600_000),
     leaseMs: requireInteger(options.leaseMs ?? 3000, "leaseMs", 100, 3_600_000),
     stepTimeoutMs: requireInteger(options.stepTimeoutMs ?? 120_000, "stepTimeoutMs", 100, 86_400_000),
     clock: options.clock ?? MONOTONIC_CLOCK,
@@ -137,6 +178,15 @@ export function compileCoordinatorOptions(options: CoordinatorOptions): Compiled
     traces: options.traces ?? null,
     readLive: options.readLive ?? null,
   };
+}
+
+function readOptional(value: number | undefined, name: string, least: number, most: number): number | null {
+  return value === undefined ? null : requireInteger(value, name, least, most);
+}
+
+function readDeterminism(value: string): Determinism {
+  if (value === "recorded" || value === "strict") return value;
+  throw new NoodleError("USAGE", `--determinism is "${value}", it must be recorded or strict`);
 }
 
 /** @throws USAGE unless `value` is a whole number from `least` to `most` */

@@ -19,10 +19,19 @@ export interface PipelineListener {
   /** Another step may be sent. */
   onRoom(): void;
   onResult(result: StepResult): void;
-  /** A step of these sessions failed; the streams go on. */
-  onStepFailed(sessionIds: readonly string[], fault: Fault): void;
+  /** A step failed; the streams go on. */
+  onStepFailed(step: FailedStep, fault: Fault): void;
   /** The streams are gone. Called at most once, and not after `close`. */
   onBroken(fault: Fault): void;
+}
+
+/** A step that was not computed. */
+export interface FailedStep {
+  readonly epoch: number;
+  readonly stepId: number;
+  readonly sessionIds: readonly string[];
+  /** Sessions that the stage names as the cause; empty where it names none. */
+  readonly guilty: readonly string[];
 }
 
 export interface PipelineOptions {
@@ -100,9 +109,10 @@ export class Pipeline {
 
   /**
    * @param describe gives what the records say of the step; not called where nobody observes
+   * @returns the step's id
    * @throws ILLEGAL_STATE without a credit
    */
-  send(frame: Pick<Frame, "runs" | "tokens">, describe: () => StepFacts): void {
+  send(frame: Pick<Frame, "runs" | "tokens" | "pads">, describe: () => StepFacts): number {
     if (this.#stepStream === null || this.credits <= 0)
       throw new NoodleError("ILLEGAL_STATE", "a step without a credit");
     const stepId = this.#nextStepId++;
@@ -121,6 +131,7 @@ export class Pipeline {
     } catch (error) {
       this.#break(streamFault(NoodleError.from(error), must(this.stages[0], "first stage")));
     }
+    return stepId;
   }
 
   /** Breaks the pipeline when a step has been under way for too long. */
@@ -237,7 +248,8 @@ export class Pipeline {
         this.#steps.delete(stepId);
         this.#recorder?.fail(stepId);
         if (!step.acknowledged) this.#unacknowledged -= 1;
-        this.#listener.onStepFailed(step.sessionIds, fault);
+        const { sessionIds } = step;
+        this.#listener.onStepFailed({ epoch: this.epoch, stepId, sessionIds, guilty: readGuilty(error) }, fault);
         this.#listener.onRoom();
         return;
       }
@@ -274,6 +286,12 @@ export class Pipeline {
 /** True when the fault is a node's absence, not its answer. */
 export function isPeerFault(fault: Fault): boolean {
   return fault.code === "PEER_DEAD" || fault.code === "PEER_UNREACHABLE" || fault.code === "PEER_STALLED";
+}
+
+/** Session ids that a stage names as the cause of a failed step. */
+function readGuilty(error: NoodleError): readonly string[] {
+  const named = error.details["sessionIds"];
+  return Array.isArray(named) ? named.filter((id) => typeof id === "string") : [];
 }
 
 function readError(message: StepError): NoodleError {

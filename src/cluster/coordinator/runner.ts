@@ -1,159 +1,327 @@
-import { NoodleError } from "../../common/index.ts";
-import { GREEDY } from "../../engine/index.ts";
-import { readSessionId, type SessionId, type StepResult, writeSessionId } from "../../protocol/index.ts";
+import { must, NoodleError } from "../../common/index.ts";
+import { type FrameRun, readSessionId, type SessionId, type StepResult } from "../../protocol/index.ts";
+import {
+  type CostMeter,
+  nextSchedule,
+  placeRuns,
+  type ScheduledBatch,
+  type SchedulePolicy,
+  type ScheduledRun,
+  type ScheduleTurn,
+} from "../../schedule/index.ts";
 import type { Fault } from "../state/index.ts";
+import { BatchCounter } from "./batch-counter.ts";
 import type { Clock } from "./clock.ts";
-import { toError, writeSampling } from "./convert.ts";
-import type { Pipeline } from "./pipeline.ts";
+import { toError } from "./convert.ts";
+import type { TokenLogprobs } from "./generate-event.ts";
+import { type FailedStep, isPeerFault, type Pipeline } from "./pipeline.ts";
 import type { RequestRecorder } from "./request-recorder.ts";
-import { nextSteps, type Step } from "./schedule.ts";
 import type { Session } from "./session.ts";
-import type { LayerKvHash } from "./stage-client.ts";
+import type { StageTime } from "./stage-samples.ts";
 import type { StepFacts } from "./step-recorder.ts";
 
-/** Deadline of the unary calls that open and close a session on one stage. */
-const CALL_TIMEOUT_MS = 5000;
-const CLOSE_TIMEOUT_MS = 1000;
-/** Reading a long KV cache takes a while. */
-const READ_KV_TIMEOUT_MS = 60_000;
+/** A micro-batch under way. */
+interface SentBatch {
+  readonly phase: "prefill" | "decode";
+  readonly rows: number;
+  readonly slots: readonly number[];
+  readonly members: readonly { readonly session: Session; readonly run: ScheduledRun }[];
+  readonly pads: readonly number[];
+}
 
-/** A stage frees a session by itself after this long without a step. */
-const SESSION_LEASE_MS = 60_000;
+export interface SessionRunnerOptions {
+  readonly clock: Clock;
+  /** Null where nobody observes. */
+  readonly recorder: RequestRecorder | null;
+  /** Learns what steps take. */
+  readonly meter: CostMeter;
+  /** A step's times are in the meter. */
+  readonly onStep: () => void;
+}
 
 /**
- * Moves the steps of all sessions through the pipeline: sends what the scheduler chooses whenever there is a credit, and
- * hands each sampled token to its session.
+ * Moves the rows of all sessions through the pipeline: sends the micro-batches that the policy chooses whenever there is
+ * a credit, and hands what comes back to its sessions. What a step costs here depends on the sessions that have rows to
+ * send, not on those that wait.
  */
 export class SessionRunner {
-  readonly #clock: Clock;
-  readonly #recorder: RequestRecorder | null;
+  readonly counter = new BatchCounter();
+  readonly #options: SessionRunnerOptions;
   readonly #sessions = new Map<SessionId, Session>();
+  /** Those with rows to send. */
+  readonly #ready = new Map<SessionId, Session>();
+  /** By step id. */
+  readonly #inFlight = new Map<number, SentBatch>();
+  /** Steps of sessions that were in one micro-batch with one that failed. */
+  #retries: SentBatch[] = [];
+  readonly #settling = new Map<SessionId, () => void>();
   #pipeline: Pipeline | null = null;
-  #lastServed: string | null = null;
+  #policy: SchedulePolicy | null = null;
+  #turn: ScheduleTurn | null = null;
+  #readyCount = 0;
 
-  /** @param recorder null where nobody observes */
-  constructor(clock: Clock, recorder: RequestRecorder | null) {
-    this.#clock = clock;
-    this.#recorder = recorder;
+  constructor(options: SessionRunnerOptions) {
+    this.#options = options;
   }
 
   get sessions(): Iterable<Session> {
     return this.#sessions.values();
   }
 
+  get sessionCount(): number {
+    return this.#sessions.size;
+  }
+
   get pipeline(): Pipeline | null {
     return this.#pipeline;
   }
 
+  /** Null before the first pipeline. */
+  get policy(): SchedulePolicy | null {
+    return this.#policy;
+  }
+
   setPipeline(pipeline: Pipeline | null): void {
     this.#pipeline = pipeline;
+    this.#inFlight.clear();
+    this.#retries = [];
+    for (const session of this.#sessions.values()) this.#settle(session, 0);
     this.pump();
+  }
+
+  setPolicy(policy: SchedulePolicy): void {
+    this.#policy = policy;
+  }
+
+  /** Knows the session from now on; it is served when it runs. */
+  add(session: Session): void {
+    this.#sessions.set(session.id, session);
+  }
+
+  remove(session: Session): void {
+    this.#sessions.delete(session.id);
+    this.#ready.delete(session.id);
+    this.#settle(session, 0);
+  }
+
+  /** Its rows may leave now, or it has room again. */
+  wake(session: Session): void {
+    this.#refresh(session);
+    this.pump();
+  }
+
+  /** Resolves when no step of the session is under way, or when the time is over. */
+  settle(session: Session, timeoutMs: number): Promise<void> {
+    if (session.stepsInFlight === 0) return Promise.resolve();
+    return new Promise((resolve) => {
+      const timer = setTimeout(() => this.#settling.get(session.id)?.(), timeoutMs);
+      this.#settling.set(session.id, () => {
+        clearTimeout(timer);
+        this.#settling.delete(session.id);
+        resolve();
+      });
+    });
+  }
+
+  /** Ends a session; without effect when it is not known. */
+  fail(sessionId: SessionId, error: NoodleError): void {
+    this.#sessions.get(sessionId)?.fail(error);
+    this.#ready.delete(sessionId);
   }
 
   /**
-   * Opens the session on every stage, then lets it run.
-   *
-   * @throws a stage's refusal, or what ended the session meanwhile
+   * A step was not computed. Sessions that only shared it with the one at fault are sent again, each in the company that
+   * it had.
    */
-  async open(session: Session, pipeline: Pipeline): Promise<void> {
-    this.#sessions.set(session.id, session);
-    const request = {
-      epoch: BigInt(session.epoch),
-      sessionId: writeSessionId(session.id),
-      fence: session.fence,
-      slot: session.slot,
-      sampling: writeSampling(session.request.sampling ?? GREEDY),
-      leaseMs: SESSION_LEASE_MS,
-      wantLogits: session.request.wantLogits === true,
-    };
-    const options = { timeoutMs: CALL_TIMEOUT_MS, signal: session.signal };
-    // All answers, not the first refusal only: what is closed afterwards must not be opened later.
-    const answers = await Promise.allSettled(pipeline.stages.map((stage) => stage.createSession(request, options)));
-    if (session.failure !== undefined) throw session.failure;
-    for (const answer of answers) if (answer.status === "rejected") throw answer.reason;
-    session.run();
+  failStep({ epoch, stepId, sessionIds, guilty }: FailedStep, fault: Fault): void {
+    const sent = epoch === this.#pipeline?.epoch ? this.#inFlight.get(stepId) : undefined;
+    if (sent === undefined) {
+      for (const id of sessionIds) this.fail(id, toError(fault));
+      return;
+    }
+    this.#inFlight.delete(stepId);
+    const isAlone = sent.members.length === 1 || isPeerFault(fault);
+    for (const { session, run } of sent.members) {
+      this.#settle(session, session.stepsInFlight - 1);
+      if (isAlone || guilty.includes(session.id)) {
+        this.fail(session.id, toError(fault));
+        continue;
+      }
+      const others = sent.slots.filter((slot) => slot !== session.slot);
+      const members = [{ session, run }];
+      const pads = [...sent.pads, ...others];
+      this.#retries.push({ phase: sent.phase, rows: run.rows, slots: [session.slot], members, pads });
+    }
     this.pump();
-  }
-
-  /** Frees the session on every stage. Stages that are gone have freed it already: their errors say nothing new. */
-  async close(session: Session, pipeline: Pipeline): Promise<void> {
-    this.#sessions.delete(session.id);
-    session.sampled.end();
-    const message = { epoch: BigInt(session.epoch), sessionId: writeSessionId(session.id), fence: session.fence };
-    await Promise.allSettled(
-      pipeline.stages.map((stage) => stage.closeSession(message, { timeoutMs: CLOSE_TIMEOUT_MS })),
-    );
-    this.pump();
-  }
-
-  /** Hashes of the session's KV, layer by layer in the order of the model. */
-  async readKvHashes(session: Session, pipeline: Pipeline): Promise<readonly LayerKvHash[]> {
-    const message = { epoch: BigInt(session.epoch), sessionId: writeSessionId(session.id) };
-    const options = { timeoutMs: READ_KV_TIMEOUT_MS, signal: session.signal };
-    const stages = await Promise.all(pipeline.stages.map((stage) => stage.readKvHashes(message, options)));
-    return stages.flat().sort((a, b) => a.block - b.block);
-  }
-
-  fail(sessionId: SessionId, fault: Fault): void {
-    this.#sessions.get(sessionId)?.fail(toError(fault));
   }
 
   /** Sends what may be sent now. */
   pump(): void {
     const pipeline = this.#pipeline;
-    if (pipeline === null || pipeline.credits <= 0 || this.#sessions.size === 0) return;
-    const sessions = [...this.#sessions.values()].filter((session) => session.epoch === pipeline.epoch);
-    const steps = nextSteps({
-      sessions: sessions.map((session) => session.waiting()),
-      credits: pipeline.credits,
-      lastServed: this.#lastServed,
-    });
-    for (const step of steps) {
-      const session = this.#sessions.get(step.sessionId);
-      if (session === undefined) continue;
-      this.#lastServed = step.sessionId;
-      const { position, rows, output } = step;
-      const { id, fence, slot } = session;
-      const runs = [{ sessionId: id, fence, branch: 0, position, rows, slot, output }];
-      this.#recorder?.sendStep(session);
-      pipeline.send({ runs, tokens: session.send(step) }, () => describeStep(session, step));
+    const policy = this.#policy;
+    if (pipeline === null || policy === null) return;
+    while (this.#pipeline === pipeline && pipeline.credits > 0) {
+      const retry = this.#retries.shift();
+      if (retry !== undefined) {
+        if (!must(retry.members[0], "session").session.isOver) this.#send(pipeline, retry);
+        continue;
+      }
+      if (this.#ready.size === 0) return;
+      const sessions = [...this.#ready.values()].map((session) => session.waiting());
+      const inFlight = [...this.#inFlight.values()];
+      const { batches, turn } = nextSchedule(
+        { sessions, inFlight, credits: pipeline.credits, turn: this.#turn },
+        policy,
+      );
+      this.#turn = turn;
+      if (batches.length === 0) return;
+      for (const batch of batches) {
+        // Sending may find the pipeline broken.
+        if (this.#pipeline !== pipeline) return;
+        this.#sendScheduled(pipeline, batch);
+      }
     }
   }
 
-  /** Takes what the last stage sampled. Tokens of sessions that are over are dropped. */
+  /** Takes what the last stage answers to a step. Tokens of sessions that are over are dropped. */
   receive(result: StepResult): void {
-    for (const token of result.tokens) {
-      const session = this.#sessions.get(readSessionId(token.sessionId));
-      if (session === undefined || token.fence !== session.fence || token.branch !== 0) continue;
-      this.#addTimings(session, result);
-      try {
-        const receivedMs = this.#clock.nowMs();
-        const { generatedTokens } = session;
-        session.receive(token.position, { tokenId: token.tokenId, logits: readLogits(token.logits), receivedMs });
-        if (session.generatedTokens > generatedTokens) this.#recorder?.receiveToken(session);
-      } catch (error) {
-        session.fail(NoodleError.from(error));
-      }
+    const stepId = Number(result.stepId);
+    const sent = this.#inFlight.get(stepId);
+    if (sent === undefined) return;
+    this.#inFlight.delete(stepId);
+    const times = this.#readTimes(result);
+    this.#measure(sent, times);
+    for (const { session, run } of sent.members) {
+      session.answer(run.position + run.rows);
+      session.times.add(run.rows, times);
+    }
+    this.#giveLogprobs(result);
+    this.#giveTokens(result);
+    for (const { session } of sent.members) {
+      this.#settle(session, session.stepsInFlight - 1);
+      this.#refresh(session);
     }
     this.pump();
   }
 
-  #addTimings(session: Session, result: StepResult): void {
-    const rows = session.stepRows.at(-1) ?? 1;
-    for (const { stage, queueNs, computeNs, hopNs } of result.timings) {
-      const hopMs = stage === 0 ? (this.#pipeline?.firstHopMs ?? null) : hopNs === 0n ? null : Number(hopNs) / 1e6;
-      session.addTiming(stage, rows, { computeMs: Number(computeNs) / 1e6, queueMs: Number(queueNs) / 1e6, hopMs });
+  #sendScheduled(pipeline: Pipeline, { phase, runs, pads }: ScheduledBatch): void {
+    const members = runs.map((run) => ({ session: must(this.#ready.get(run.sessionId), "ready session"), run }));
+    const rows = runs.reduce((sum, run) => sum + run.rows, 0);
+    const slots = members.map(({ session }) => session.slot);
+    const places = placeRuns(
+      members.map(({ session, run }) => ({ slot: session.slot, rows: run.rows })),
+      pads,
+    );
+    const tokens = new Int32Array(rows);
+    let row = 0;
+    for (const [index, { session, run }] of members.entries()) {
+      tokens.set(session.send(run, must(places[index], "place of a run")), row);
+      row += run.rows;
     }
+    this.counter.add(phase, rows, pads.length);
+    this.#send(pipeline, { phase, rows, slots, members, pads }, tokens);
+  }
+
+  #send(pipeline: Pipeline, batch: SentBatch, tokens?: Int32Array): void {
+    const { members, pads } = batch;
+    for (const { session } of members) {
+      session.stepsInFlight += 1;
+      this.#options.recorder?.sendStep(session);
+      this.#refresh(session);
+    }
+    const frame = { runs: members.map(writeRun), tokens: tokens ?? readTokens(batch), pads };
+    const stepId = pipeline.send(frame, () => describeStep(batch));
+    if (this.#pipeline === pipeline) this.#inFlight.set(stepId, batch);
+  }
+
+  #refresh(session: Session): void {
+    if (!this.#sessions.has(session.id) || session.epoch !== this.#pipeline?.epoch || session.waitingRows <= 0) {
+      this.#ready.delete(session.id);
+      return;
+    }
+    if (this.#ready.has(session.id)) return;
+    this.#readyCount += 1;
+    session.readySince = this.#readyCount;
+    this.#ready.set(session.id, session);
+  }
+
+  #settle(session: Session, stepsInFlight: number): void {
+    session.stepsInFlight = Math.max(0, stepsInFlight);
+    if (stepsInFlight <= 0) this.#settling.get(session.id)?.();
+  }
+
+  #giveLogprobs(result: StepResult): void {
+    for (const row of result.logprobs) {
+      const logprobs: TokenLogprobs = {
+        tokenId: row.tokenId,
+        logprob: row.logprob,
+        top: row.topTokenIds.map((tokenId, index) => ({ tokenId, logprob: row.topLogprobs[index] ?? Number.NaN })),
+      };
+      this.#sessions.get(readSessionId(row.sessionId))?.receiveLogprobs(row.position, logprobs);
+    }
+  }
+
+  #giveTokens(result: StepResult): void {
+    const receivedMs = this.#options.clock.nowMs();
+    for (const token of result.tokens) {
+      const session = this.#sessions.get(readSessionId(token.sessionId));
+      if (session === undefined || token.fence !== session.fence || token.branch !== 0) continue;
+      try {
+        const { generatedTokens } = session;
+        session.receive(token.position, { tokenId: token.tokenId, logits: readLogits(token.logits), receivedMs });
+        if (session.generatedTokens > generatedTokens) this.#options.recorder?.receiveToken(session);
+      } catch (error) {
+        session.fail(NoodleError.from(error));
+      }
+    }
+  }
+
+  #measure({ phase, rows, pads }: SentBatch, times: readonly StageTime[]): void {
+    const { meter, onStep } = this.#options;
+    let computeMs = 0;
+    for (const time of times) {
+      computeMs = Math.max(computeMs, time.computeMs);
+      if (time.hopMs !== null) meter.addHop(time.hopMs);
+    }
+    meter.add(phase, rows + pads.length, computeMs);
+    onStep();
+  }
+
+  #readTimes(result: StepResult): readonly StageTime[] {
+    const firstHopMs = this.#pipeline?.firstHopMs ?? null;
+    return result.timings.map(({ stage, queueNs, computeNs, hopNs }) => ({
+      stage,
+      computeMs: Number(computeNs) / 1e6,
+      queueMs: Number(queueNs) / 1e6,
+      hopMs: stage === 0 ? firstHopMs : hopNs === 0n ? null : Number(hopNs) / 1e6,
+    }));
   }
 }
 
-function describeStep(session: Session, { position, rows }: Step): StepFacts {
+function writeRun({ session, run }: SentBatch["members"][number]): FrameRun {
+  const { position, rows, output } = run;
+  const { id, fence, slot } = session;
+  return { sessionId: id, fence, branch: 0, position, rows, slot, output, ...session.describeOutput(run) };
+}
+
+/** Tokens of a step that is sent again. */
+function readTokens({ members, rows }: SentBatch): Int32Array {
+  const tokens = new Int32Array(rows);
+  let row = 0;
+  for (const { session, run } of members) {
+    tokens.set(session.tokens.slice(run.position, run.position + run.rows), row);
+    row += run.rows;
+  }
+  return tokens;
+}
+
+function describeStep({ members, phase, rows }: SentBatch): StepFacts {
   return {
-    requestIds: session.requestIds,
-    phase: position < session.promptTokens ? "prefill" : "decode",
+    requestIds: members.map(({ session }) => session.id),
+    phase,
     rows,
-    contextTokens: position + rows,
-    asked: session.request.observe ?? null,
+    contextTokens: members.reduce((most, { run }) => Math.max(most, run.position + run.rows), 0),
+    asked: members.find(({ session }) => session.request.observe !== undefined)?.session.request.observe ?? null,
   };
 }
 

@@ -9,10 +9,10 @@ import {
   TransferService,
   writeSessionId,
 } from "../../protocol/index.ts";
-import { readSampling } from "./convert.ts";
-import type { GenerateEvent } from "./generation.ts";
+import { readSampling } from "../state/index.ts";
+import type { GenerateEvent } from "./generate-event.ts";
 import { readHookLevel } from "../../observe/index.ts";
-import type { GenerateRequest } from "./session.ts";
+import type { GenerateRequest } from "./generate-request.ts";
 import type { StatusDocument } from "./status.ts";
 import type { TransferHandler } from "./transfer.ts";
 import type { WorkerLinks } from "./workers.ts";
@@ -33,7 +33,10 @@ export function bindCoordinator(coordinator: CoordinatorCalls, links: WorkerLink
   return bindService(CoordinatorService, {
     join: (stream) => links.accept(stream),
     generate: async function* (request, { signal }) {
-      for await (const event of coordinator.generate(readGenerateRequest(request), signal)) yield writeEvent(event);
+      for await (const event of coordinator.generate(readGenerateRequest(request), signal)) {
+        // Only requests that ask for log-probabilities have it, and these come in through other doors.
+        if (event.type !== "prompt") yield writeEvent(event);
+      }
     },
     status: () => ({ json: JSON.stringify(coordinator.status()) }),
     ping: ({ payload }) => {
@@ -70,7 +73,7 @@ function readGenerateRequest(from: GenerateRequestMessage): GenerateRequest {
   };
 }
 
-function writeEvent(event: GenerateEvent): MessageInitShape<typeof GenerateEventSchema> {
+function writeEvent(event: Exclude<GenerateEvent, { type: "prompt" }>): MessageInitShape<typeof GenerateEventSchema> {
   switch (event.type) {
     case "started": {
       const value = { sessionId: writeSessionId(event.sessionId), promptTokenIds: [...event.promptTokenIds] };

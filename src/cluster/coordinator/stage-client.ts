@@ -50,11 +50,12 @@ export class StageClient {
     await this.#named(() => this.#control.rpc.createSession(request, options));
   }
 
+  /** @returns positions that it keeps */
   async closeSession(
     request: MessageInitShape<typeof CloseSessionRequestSchema>,
     options: UnaryOptions,
-  ): Promise<void> {
-    await this.#named(() => this.#control.rpc.closeSession(request, options));
+  ): Promise<number> {
+    return (await this.#named(() => this.#control.rpc.closeSession(request, options))).keptTokens;
   }
 
   ping(options: UnaryOptions): Promise<PingResponse> {

@@ -1,5 +1,6 @@
 import { type ClusterState, type Fault, formatUnits, judgeHealth, type NodeState } from "../state/index.ts";
 import type { ClockOffset } from "./clock-estimate.ts";
+import type { StatusServing } from "./serving-status.ts";
 import type { Session } from "./session.ts";
 
 /** `noodle.status.v1`. Names as in the JSON, units in the names. */
@@ -46,6 +47,7 @@ export interface StatusDocument {
   readonly nodes: readonly StatusNode[];
   readonly stages: readonly StatusStage[];
   readonly sessions: readonly StatusSession[];
+  readonly serving: StatusServing;
   /** What the coordinator's observer makes of its records; absent where there is none. */
   readonly live?: object;
 }
@@ -98,6 +100,8 @@ export interface StatusSession {
   readonly epoch: number;
   readonly prompt_tokens: number;
   readonly generated_tokens: number;
+  /** Prompt tokens whose keys and values were there already. */
+  readonly cached_tokens: number;
 }
 
 export interface StatusFacts extends Omit<StatusDocument["coordinator"], "epoch"> {
@@ -106,11 +110,12 @@ export interface StatusFacts extends Omit<StatusDocument["coordinator"], "epoch"
   /** What is known of the way to a node and of its clock. */
   readonly findLink: (nodeId: string) => ClockOffset | null;
   readonly live: object | null;
+  readonly serving: StatusServing;
 }
 
 /** The cluster as a document. Pure. */
 export function describeStatus(state: ClusterState, sessions: Iterable<Session>, facts: StatusFacts): StatusDocument {
-  const { pipelineOpen, findLink, live, ...coordinator } = facts;
+  const { pipelineOpen, findLink, live, serving, ...coordinator } = facts;
   return {
     schema: "noodle.status.v1",
     coordinator: { ...coordinator, epoch: state.plan?.epoch ?? null },
@@ -141,7 +146,9 @@ export function describeStatus(state: ClusterState, sessions: Iterable<Session>,
       epoch: session.epoch,
       prompt_tokens: session.promptTokens,
       generated_tokens: session.generatedTokens,
+      cached_tokens: session.cachedTokens,
     })),
+    serving,
     ...(live === null ? {} : { live }),
   };
 }

@@ -152,10 +152,3 @@ export function planHolders(state: ClusterState): readonly NodeState[] {
     return node === undefined ? [] : [node];
   });
 }
-
-/** Lowest KV sequence that no session has, or null. Low ids first keeps those in use dense. */
-export function lowestFreeSlot(state: ClusterState): number | null {
-  const taken = new Set([...state.sessions.values()].map((session) => session.slot));
-  for (let slot = 0; slot < state.config.parallel; slot++) if (!taken.has(slot)) return slot;
-  return null;
-}

@@ -3,9 +3,9 @@ export {
   decide,
   judgeHealth,
   judgeRegistration,
-  lowestFreeSlot,
   planHolders,
 } from "./decide.ts";
+export { readSampling, writeSampling } from "./sampling.ts";
 export type {
   ClusterAction,
   ClusterConfig,

@@ -2,7 +2,7 @@ import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { NoodleError } from "../../common/index.ts";
 import { apply, createState, formatUnits } from "./apply.ts";
-import { decide, judgeHealth, judgeRegistration, lowestFreeSlot } from "./decide.ts";
+import { decide, judgeHealth, judgeRegistration } from "./decide.ts";
 import type { ClusterConfig, ClusterState, Fault, Registration, StagePhase, StageStatus } from "./types.ts";
 
 const CONFIG: ClusterConfig = {
@@ -242,16 +242,6 @@ describe("admission", () => {
     expect(judgeRegistration(state, registration("x"))).toBeNull();
     const pinned = createState({ ...CONFIG, engineBuild: "b2" });
     expect(judgeRegistration(pinned, registration("x"))?.code).toBe("BUILD_MISMATCH");
-  });
-
-  it("gives out the lowest free slot", () => {
-    let state = readyCluster();
-    for (const slot of [0, 1, 2]) {
-      expect(lowestFreeSlot(state)).toBe(slot);
-      state = apply(state, { type: "sessionOpened", session: { id: `s${slot}`, slot, epoch: 1001 } });
-    }
-    expect(lowestFreeSlot(state)).toBeNull();
-    expect(lowestFreeSlot(apply(state, { type: "sessionClosed", sessionId: "s1" }))).toBe(1);
   });
 });
 

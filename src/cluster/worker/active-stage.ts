@@ -10,12 +10,12 @@ import {
   type StepResult,
 } from "../../protocol/index.ts";
 import type { HostAssignment } from "./host-messages.ts";
-import { Lane } from "./lane.ts";
 import { makeObservation } from "./observation.ts";
 import { completeTrace, makeStepError, makeStepResult } from "./replies.ts";
 import type { ReplySink } from "./reply-sink.ts";
-import { SessionTable } from "./sessions.ts";
+import { SessionKeeper } from "./session-keeper.ts";
 import type { AsyncEngine } from "./stage-thread.ts";
+import { StepQueue } from "./step-queue.ts";
 import { type StepOutcome, StepRunner } from "./step-runner.ts";
 import type { StepCounter } from "./step-totals.ts";
 
@@ -47,6 +47,9 @@ export interface ActiveStageOptions {
   readonly openHop?: (onStepError: (stepId: number, error: NoodleError) => void) => ForwardHop;
 }
 
+/** Engine calls before the engine at once: it is never without work while there is some, and what cannot wait can. */
+const CALLS_AHEAD = 2;
+
 /** Step ids whose incoming stream is remembered, so that late errors find their way up. */
 const REMEMBERED_STEPS = 1024;
 
@@ -54,17 +57,16 @@ const REMEMBERED_STEPS = 1024;
 export class ActiveStage {
   readonly assignment: HostAssignment;
   readonly info: StageInfo;
-  readonly sessions = new SessionTable();
+  readonly keeper: SessionKeeper;
   /** Every open stream of this epoch, steps and results. */
   readonly streams = new Set<ReplySink>();
   /** Streams that want the sampled tokens; at the last stage only. */
   readonly resultSinks = new Set<ReplySink>();
   readonly counter: StepCounter;
   readonly #nodeId: string;
-  readonly #engine: AsyncEngine;
   readonly #runner: StepRunner;
   readonly #hop: ForwardHop | undefined;
-  readonly #lane = new Lane();
+  readonly #queue = new StepQueue(CALLS_AHEAD);
   readonly #origins = new Map<number, ReplySink>();
   readonly #expected: FrameExpectation;
   readonly #onObservation: (observation: Observation) => void;
@@ -75,10 +77,10 @@ export class ActiveStage {
     this.assignment = assignment;
     this.counter = options.counter;
     this.info = info;
-    this.#engine = engine;
+    this.keeper = new SessionKeeper(engine, this.#queue);
     this.#onObservation = options.onObservation;
     const { epoch, hooks } = assignment;
-    this.#runner = new StepRunner({ engine, sessions: this.sessions, info, epoch, hooks, nowMs });
+    this.#runner = new StepRunner({ engine, sessions: this.keeper.sessions, info, epoch, hooks, nowMs });
     this.#hop = options.openHop?.((stepId, error) => this.#reportUpstream(stepId, error));
     const behindBlocks = info.units.first === info.unitCount - 1;
     this.#expected = {
@@ -112,10 +114,10 @@ export class ActiveStage {
     this.#remember(frame.stepId, from);
     // Copies: the frame's views lie in the transport's buffer, the engine thread takes these with it.
     const step = { ...frame, tokens: frame.tokens.slice(), hidden: frame.hidden?.slice() ?? null };
-    return await this.#lane.run(async () => {
-      const waitedNs = Number(process.hrtime.bigint() - arrivalNs);
-      return { outcome: await this.#runner.run(step), waitedNs };
-    });
+    const sessionIds = frame.runs.map((run) => run.sessionId);
+    const outcome = await this.#queue.run(sessionIds, () => this.#runner.run(step));
+    this.counter.addEngineTime(outcome.computeNs);
+    return { outcome, waitedNs: outcome.startNs - Number(arrivalNs) };
   }
 
   /** Passes a computed step on: to the next stage, or as sampled tokens to whoever listens. */
@@ -141,18 +143,13 @@ export class ActiveStage {
     return this.#hop?.encodeNs ?? 0;
   }
 
-  /** Frees what was silent beyond its lease. */
-  async expireSessions(nowMs: number): Promise<void> {
-    for (const { slot } of this.sessions.removeExpired(nowMs)) await this.#engine.closeSlot(slot);
-  }
-
   /** Ends the epoch: its streams, its sessions and their KV. */
   async retire(error: NoodleError): Promise<void> {
     for (const stream of this.streams) stream.fail(error);
     this.streams.clear();
     this.resultSinks.clear();
     this.#hop?.close();
-    for (const { slot } of this.sessions.removeAll()) await this.#engine.closeSlot(slot);
+    await this.keeper.endAll(error);
   }
 
   async #deliverResult(result: StepResult): Promise<void> {

@@ -1,5 +1,5 @@
 import type { NoodleError } from "../../common/index.ts";
-import type { SamplingParams, StageConfig, StageInput, StageOutput } from "../../engine/index.ts";
+import type { SamplingParams, SlotStart, StageConfig, StageInput, StageOutput } from "../../engine/index.ts";
 import type { HookLevel } from "../../observe/index.ts";
 
 /** Which implementation of `Stage` a thread runs. `fake` needs no library: its stage file is JSON. */
@@ -36,8 +36,8 @@ export type EngineCall =
   | { readonly type: "start"; readonly choice: EngineChoice }
   | { readonly type: "load"; readonly config: StageConfig }
   | { readonly type: "probe" }
-  | { readonly type: "openSlot"; readonly slot: number; readonly sampling: SamplingParams }
-  | { readonly type: "closeSlot"; readonly slot: number }
+  | { readonly type: "openSlot"; readonly slot: number; readonly sampling: SamplingParams; readonly start: SlotStart }
+  | { readonly type: "closeSlot"; readonly slot: number; readonly keep: boolean }
   | ({ readonly type: "forward" } & ForwardRequest)
   | { readonly type: "readKv"; readonly slot: number }
   | { readonly type: "canary" }

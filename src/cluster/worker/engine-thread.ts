@@ -75,9 +75,10 @@ async function answer(call: EngineCall): Promise<Answer> {
       return { value: JSON.stringify(classes) };
     }
     case "openSlot":
-      return { value: loaded().openSlot(call.slot, call.sampling) };
+      return { value: loaded().openSlot(call.slot, call.sampling, call.start) };
     case "closeSlot":
-      return { value: loaded().closeSlot(call.slot) };
+      loaded().closeSlot(call.slot, call.keep);
+      return { value: loaded().keptTokens(call.slot) };
     case "forward": {
       const { input, truncations, wantLogits, observe } = call;
       for (const { slot, position } of truncations) loaded().truncate(slot, position);

@@ -85,13 +85,23 @@ async function start(command: HostStart): Promise<void> {
     server.setServing(false);
     const { pid } = process;
     const running = host;
+    const startedMs = performance.now();
     setInterval(() => {
       running.expireSessions().catch((error: unknown) => {
         throw error;
       });
-      const { epoch, sessions, totals } = running;
+      const { epoch, sessions, totals, engineNs } = running;
       const rssBytes = process.memoryUsage.rss();
-      tell({ type: "stats", epoch, sessions, rssBytes, observationsDropped: observations.dropped, totals });
+      const busy = { busyNs: engineNs, wallNs: (performance.now() - startedMs) * 1e6 };
+      tell({
+        type: "stats",
+        epoch,
+        sessions,
+        rssBytes,
+        observationsDropped: observations.dropped,
+        totals,
+        engine: busy,
+      });
     }, STATS_MS).unref();
     tell({ type: "listening", port, pid, engine: identity });
   } catch (error) {

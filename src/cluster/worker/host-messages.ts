@@ -1,4 +1,5 @@
 import type { LoadedEngine, StageInfo } from "../../engine/index.ts";
+import type { BusyReading } from "./busy-window.ts";
 import type { EngineChoice, ErrorJson } from "./engine-messages.ts";
 import type { WorkerTotals } from "../../observe/index.ts";
 
@@ -57,6 +58,8 @@ export type HostEvent =
       readonly rssBytes: number;
       readonly observationsDropped: number;
       readonly totals: WorkerTotals;
+      /** Since the host's start. */
+      readonly engine: BusyReading;
     }
   /** A `WorkerMessage` with an observation in protobuf, to be passed on as it is. */
   | { readonly type: "observation"; readonly message: Uint8Array };

@@ -2,12 +2,14 @@ import { type ChildProcess, fork } from "node:child_process";
 import { toBinary } from "@bufbuild/protobuf";
 import { NoodleError, resolveEntry } from "../../common/index.ts";
 import { type Capabilities, CapabilitiesSchema } from "../../protocol/index.ts";
+import { BusyWindow } from "./busy-window.ts";
 import type { HostAssignment, HostCommand, HostEvent, HostStart, LoadedStage } from "./host-messages.ts";
 import { LineRing } from "./line-ring.ts";
 
 const STDERR_LINES = 200;
 const CAUSE_LINES = 8;
 const SHUTDOWN_MS = 3000;
+const BUSY_MS = 5000;
 
 export type HostListening = Extract<HostEvent, { type: "listening" }>;
 export type HostStats = Omit<Extract<HostEvent, { type: "stats" }>, "type">;
@@ -23,6 +25,7 @@ export class HostProcess {
   readonly exited: Promise<NoodleError | undefined>;
   /** Its last words about itself; null before the first. */
   stats: HostStats | null = null;
+  readonly #busy = new BusyWindow(BUSY_MS);
   readonly #child: ChildProcess;
   readonly #stderr = new LineRing(STDERR_LINES);
   readonly #onObservation: (message: Uint8Array) => void;
@@ -48,6 +51,11 @@ export class HostProcess {
       this.#child.once("close", (code, signal) => resolve(this.#end(code, signal)));
       this.#child.once("error", (error) => resolve(this.#end(null, null, error)));
     });
+  }
+
+  /** Share of the last seconds that its engine computed; null before it is known. */
+  get busyShare(): number | null {
+    return this.#busy.share;
   }
 
   get pid(): number {
@@ -109,6 +117,7 @@ export class HostProcess {
         return;
       case "stats":
         this.stats = event;
+        this.#busy.push(event.engine);
         return;
       case "observation":
         this.#onObservation(event.message);

@@ -8,4 +8,5 @@
  */
 export type { StageReportInit } from "./coordinator-link.ts";
 export type { EngineChoice, EngineKind } from "./engine-messages.ts";
-export { type WorkerOptions, WorkerSupervisor } from "./supervisor.ts";
+export { WorkerSupervisor } from "./supervisor.ts";
+export type { WorkerOptions } from "./worker-options.ts";

@@ -38,6 +38,17 @@ export function makeStepResult(frame: Frame, outcome: StepOutcome, traces: reado
           logits === null ? new Uint8Array(0) : new Uint8Array(logits.buffer, logits.byteOffset, logits.byteLength),
       };
     }),
+    logprobs: outcome.logprobs.map(({ run, row, tokenId, logprob, top }) => {
+      const { sessionId, position } = must(frame.runs[run], "run of a log-probability");
+      return {
+        sessionId: writeSessionId(sessionId),
+        position: position + row + 1,
+        tokenId,
+        logprob,
+        topTokenIds: top.map((alternative) => alternative.tokenId),
+        topLogprobs: top.map((alternative) => alternative.logprob),
+      };
+    }),
     timings: traces.map(({ stage, queueNs, computeNs, serializeNs, hopNs, bytesIn }) => ({
       stage,
       bytesIn,

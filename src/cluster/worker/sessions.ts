@@ -1,5 +1,5 @@
 import { NoodleError } from "../../common/index.ts";
-import type { SampledToken } from "../../engine/index.ts";
+import type { RowLogprobs, SampledToken } from "../../engine/index.ts";
 import type { SessionPosition } from "./step-rules.ts";
 
 export const DEFAULT_LEASE_MS = 60_000;
@@ -9,6 +9,7 @@ export interface KeptReply {
   /** f32[rows, nEmbd] of the session's run; null at the last stage. */
   readonly hidden: Float32Array | null;
   readonly sampled: Omit<SampledToken, "run"> | null;
+  readonly logprobs: readonly Omit<RowLogprobs, "run">[];
 }
 
 export interface Session {
@@ -19,6 +20,8 @@ export interface Session {
   readonly wantLogits: boolean;
   position: SessionPosition;
   kept: KeptReply | undefined;
+  /** Its end has been asked for and waits behind its steps. */
+  isClosing: boolean;
   /** Monotonic time of the last step or call. */
   lastHeardMs: number;
 }
@@ -27,6 +30,8 @@ export interface CreateSessionArgs {
   readonly id: string;
   readonly fence: number;
   readonly slot: number;
+  /** Positions that it starts with. */
+  readonly tokens: number;
   /** 0 = the default. */
   readonly leaseMs: number;
   readonly wantLogits: boolean;
@@ -74,8 +79,9 @@ export class SessionTable {
       slot: args.slot,
       leaseMs: args.leaseMs === 0 ? DEFAULT_LEASE_MS : args.leaseMs,
       wantLogits: args.wantLogits,
-      position: { fence: args.fence, branch: 0, nextPosition: 0 },
+      position: { fence: args.fence, branch: 0, nextPosition: args.tokens },
       kept: undefined,
+      isClosing: false,
       lastHeardMs: nowMs,
     };
     this.#byId.set(session.id, session);
@@ -89,7 +95,9 @@ export class SessionTable {
   /** @throws SESSION_NOT_FOUND */
   get(id: string): Session {
     const session = this.#byId.get(id);
-    if (session === undefined) throw new NoodleError("SESSION_NOT_FOUND", `no session ${id} on this stage`);
+    if (session === undefined) {
+      throw new NoodleError("SESSION_NOT_FOUND", `no session ${id} on this stage`, { details: { sessionId: id } });
+    }
     return session;
   }
 
@@ -102,7 +110,9 @@ export class SessionTable {
 
   /** Removes and returns the sessions that were silent for longer than their lease. */
   removeExpired(nowMs: number): readonly Session[] {
-    const expired = [...this.#byId.values()].filter((session) => nowMs - session.lastHeardMs > session.leaseMs);
+    const expired = [...this.#byId.values()].filter(
+      ({ lastHeardMs, leaseMs, isClosing }) => !isClosing && nowMs - lastHeardMs > leaseMs,
+    );
     for (const { id } of expired) this.#byId.delete(id);
     return expired;
   }

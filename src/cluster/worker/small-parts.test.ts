@@ -1,6 +1,7 @@
 import { describe, expect, it } from "vitest";
 import { NoodleError, resolveEntry } from "../../common/index.ts";
 import { backoffMs, sleep } from "./backoff.ts";
+import { BusyWindow } from "./busy-window.ts";
 import { parseCpuInfo } from "./capabilities.ts";
 import { LineRing } from "./line-ring.ts";
 import { checkMemory } from "./memory-check.ts";
@@ -58,6 +59,22 @@ describe("checkMemory", () => {
   });
 });
 
+describe("BusyWindow", () => {
+  it("gives the share of its span, and never more than all", () => {
+    const window = new BusyWindow(1);
+    expect(window.share).toBe(null);
+    window.push({ busyNs: 0, wallNs: 100_000 });
+    expect(window.share).toBe(null);
+    window.push({ busyNs: 450_000, wallNs: 600_000 });
+    expect(window.share).toBe(0.9);
+    window.push({ busyNs: 450_000, wallNs: 1_600_000 });
+    expect(window.share).toBe(0);
+    // A long step is counted when it ends.
+    window.push({ busyNs: 9_000_000, wallNs: 1_700_000 });
+    expect(window.share).toBe(1);
+  });
+});
+
 describe("claimNodeIdentity", () => {
   it("is the same after a restart, and another one beside a living worker", () => {
     const directory = makeTemporaryDirectory();
@@ -79,7 +96,7 @@ describe("resolveEntry", () => {
 });
 
 describe("SessionTable", () => {
-  const args = { id: "a", fence: 2, slot: 0, leaseMs: 0, wantLogits: false };
+  const args = { id: "a", fence: 2, slot: 0, tokens: 0, leaseMs: 0, wantLogits: false };
 
   it("finds a session again for the same fence, hands it over to a higher one, and refuses a lower one", () => {
     const table = new SessionTable();
@@ -90,5 +107,15 @@ describe("SessionTable", () => {
     expect(session.position).toEqual({ fence: 3, branch: 0, nextPosition: 7 });
     expect(() => table.create(args, 0)).toThrow(NoodleError);
     expect(table.size).toBe(1);
+  });
+
+  it("starts where it is told, and lets no lease end what is being closed", () => {
+    const table = new SessionTable();
+    const { session } = table.create({ ...args, tokens: 5, leaseMs: 10 }, 0);
+    expect(session.position.nextPosition).toBe(5);
+    session.isClosing = true;
+    expect(table.removeExpired(20)).toEqual([]);
+    session.isClosing = false;
+    expect(table.removeExpired(20)).toEqual([session]);
   });
 });

@@ -2,6 +2,7 @@ import { afterEach, describe, expect, it } from "vitest";
 import { NoodleError } from "../../common/index.ts";
 import { FakeStage, GREEDY } from "../../engine/index.ts";
 import { type Observation, StreamRole, writeSessionId } from "../../protocol/index.ts";
+import { writeSampling } from "../state/index.ts";
 import {
   createSession,
   EPOCH,
@@ -328,7 +329,23 @@ describe("StageHost", () => {
     expect(await create({ slot: 4 })).toBe("SESSION_LIMIT");
     expect(await create({ slot: 1, epoch: 4n })).toBe("STALE_EPOCH");
     expect(await create({ sessionId: writeSessionId(sessionId(0)), fence: 0 })).toBe("STALE_EPOCH");
+    expect(await create({ slot: 1, sampling: { temperature: Number.NaN } })).toBe("FRAME_INVALID");
     expect(await create({ slot: 1 })).toBe("nothing thrown");
+  });
+
+  it("opens a slot with the sampling and the prompt's length that it was given", async () => {
+    const { host } = await startWhole();
+    const sampling = {
+      ...GREEDY,
+      temperature: 0.5,
+      typicalP: 0.25,
+      logitBias: [[7, Number.NEGATIVE_INFINITY]] as const,
+    };
+    await createSession(host.client, 1, { sampling: writeSampling(sampling), promptTokens: 9 });
+    expect(host.engine.opened).toEqual([
+      [0, GREEDY, { keepTokens: 0, promptTokens: 0 }],
+      [1, sampling, { keepTokens: 0, promptTokens: 9 }],
+    ]);
   });
 
   it("refuses streams of another protocol, of another epoch, and results where there is no head", async () => {

@@ -26,6 +26,7 @@ import type { HostAssignment, LoadedStage } from "./host-messages.ts";
 import { makeKvChunks } from "./kv-chunks.ts";
 import { type HopConnection, type HopLimits, NextHop } from "./next-hop.ts";
 import type { ReplySink } from "./reply-sink.ts";
+import type { CloseOutcome } from "./session-keeper.ts";
 import type { AsyncEngine } from "./stage-thread.ts";
 import { STREAM_CREDITS, StepStream } from "./step-stream.ts";
 import type { WorkerTotals } from "../../observe/index.ts";
@@ -68,8 +69,13 @@ export class StageHost {
     return this.#counter.totals;
   }
 
+  /** Time that its engine has computed since its start. */
+  get engineNs(): number {
+    return this.#counter.engineNs;
+  }
+
   get sessions(): number {
-    return this.#active?.sessions.size ?? 0;
+    return this.#active?.keeper.sessions.size ?? 0;
   }
 
   /**
@@ -106,7 +112,7 @@ export class StageHost {
 
   /** To be called now and then: frees sessions whose lease has run out. */
   async expireSessions(): Promise<void> {
-    await this.#active?.expireSessions(this.#options.nowMs());
+    await this.#active?.keeper.expire(this.#options.nowMs());
   }
 
   setCapabilities(capabilities: Capabilities): void {
@@ -120,40 +126,11 @@ export class StageHost {
 
   async createSession(request: CreateSessionRequest): Promise<Init<typeof CreateSessionResponseSchema>> {
     const active = this.#current(Number(request.epoch));
-    const { engine, nowMs } = this.#options;
-    const { fence, slot, leaseMs, wantLogits } = request;
-    const id = readSessionId(request.sessionId);
-    const sampling = {
-      temperature: request.sampling?.temperature ?? 0,
-      topK: request.sampling?.topK ?? 0,
-      topP: request.sampling?.topP ?? 1,
-      minP: request.sampling?.minP ?? 0,
-      repeatPenalty: request.sampling?.repeatPenalty ?? 1,
-      seed: request.sampling?.seed ?? 0,
-    };
-    const { session, created } = active.sessions.create({ id, fence, slot, leaseMs, wantLogits }, nowMs());
-    try {
-      if (created) await engine.openSlot(slot, sampling);
-    } catch (error) {
-      active.sessions.remove(id);
-      throw error;
-    }
-    return { nextPosition: session.position.nextPosition };
+    return { nextPosition: await active.keeper.open(request, this.#options.nowMs()) };
   }
 
-  async closeSession(request: CloseSessionRequest): Promise<{ existed: boolean }> {
-    const active = this.#current(Number(request.epoch));
-    const session = active.sessions.find(readSessionId(request.sessionId));
-    if (session === undefined) return { existed: false };
-    const have = session.position.fence;
-    if (request.fence < have) {
-      throw new NoodleError("STALE_EPOCH", `close with fence ${request.fence}, the session is at ${have}`, {
-        details: { haveFence: have },
-      });
-    }
-    active.sessions.remove(session.id);
-    await this.#options.engine.closeSlot(session.slot);
-    return { existed: true };
+  closeSession(request: CloseSessionRequest): Promise<CloseOutcome> {
+    return this.#current(Number(request.epoch)).keeper.close(request);
   }
 
   ping(request: PingRequest): Init<typeof PingResponseSchema> {
@@ -172,7 +149,7 @@ export class StageHost {
 
   async *readKv(request: ReadKvRequest): AsyncGenerator<Init<typeof KvChunkSchema>, void, undefined> {
     const active = this.#current(Number(request.epoch));
-    const session = active.sessions.get(readSessionId(request.sessionId));
+    const session = active.keeper.sessions.get(readSessionId(request.sessionId));
     const layers = await this.#options.engine.readKv(session.slot);
     for (const layer of layers) yield* makeKvChunks(layer, request.hashOnly);
   }

@@ -41,6 +41,24 @@ describe("StageThread", () => {
     expect(await thread.readKv(1)).toEqual(stage.readKv(1));
   });
 
+  it("keeps what a slot held and starts another with it", async () => {
+    await thread.start({ kind: "fake" });
+    await thread.load(config);
+    await thread.openSlot(0, GREEDY);
+    const input = {
+      runs: [{ slot: 0, position: 0, rows: 2, output: "none" as const }],
+      tokens: Int32Array.of(5, 6),
+      hidden: Float32Array.of(1, 2, 3, 4, 5, 6, 7, 8),
+    };
+    await thread.forward({ input, truncations: [], wantLogits: false, observe: null });
+    const held = await thread.readKv(0);
+    expect(await thread.closeSlot(0, true)).toBe(2);
+    await thread.openSlot(1, GREEDY, { keepTokens: 2, copyFrom: 0 });
+    expect(await thread.readKv(1)).toEqual(held);
+    expect(await thread.closeSlot(0, false)).toBe(0);
+    await expect(thread.openSlot(0, GREEDY, { keepTokens: 1 })).rejects.toMatchObject({ code: "PREFIX_GONE" });
+  });
+
   it("drops positions before a forward that asks for it", async () => {
     await thread.start({ kind: "fake" });
     await thread.load(config);

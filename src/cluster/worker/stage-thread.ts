@@ -1,6 +1,6 @@
 import { MessageChannel, type MessagePort, Worker } from "node:worker_threads";
 import { must, NoodleError, resolveEntry } from "../../common/index.ts";
-import type { LoadedEngine, KvLayer, SamplingParams, StageConfig, StageInfo } from "../../engine/index.ts";
+import type { LoadedEngine, KvLayer, SamplingParams, SlotStart, StageConfig, StageInfo } from "../../engine/index.ts";
 import type {
   EngineCall,
   EngineChoice,
@@ -18,9 +18,10 @@ export interface AsyncEngine {
   load(config: StageConfig): Promise<StageInfo>;
   /** JSON of the row-class probe of the loaded stage; empty where the engine has no classes. */
   probe(): Promise<string>;
-  openSlot(slot: number, sampling: SamplingParams): Promise<void>;
-  closeSlot(slot: number): Promise<void>;
-  /** `input.hidden`'s buffer is moved: the caller may not read it afterwards. */
+  openSlot(slot: number, sampling: SamplingParams, start?: SlotStart): Promise<void>;
+  /** @returns positions that the slot keeps */
+  closeSlot(slot: number, keep: boolean): Promise<number>;
+  /** The buffers of `input.hidden` and `input.tokens` are moved: the caller may not read them afterwards. */
   forward(request: ForwardRequest): Promise<ForwardOutput>;
   readKv(slot: number): Promise<readonly KvLayer[]>;
   canary(): Promise<string>;
@@ -73,17 +74,17 @@ export class StageThread implements AsyncEngine {
     return (await this.#ask({ type: "probe" })) as string;
   }
 
-  async openSlot(slot: number, sampling: SamplingParams): Promise<void> {
-    await this.#ask({ type: "openSlot", slot, sampling });
+  async openSlot(slot: number, sampling: SamplingParams, start: SlotStart = {}): Promise<void> {
+    await this.#ask({ type: "openSlot", slot, sampling, start });
   }
 
-  async closeSlot(slot: number): Promise<void> {
-    await this.#ask({ type: "closeSlot", slot });
+  async closeSlot(slot: number, keep: boolean): Promise<number> {
+    return (await this.#ask({ type: "closeSlot", slot, keep })) as number;
   }
 
   async forward(request: ForwardRequest): Promise<ForwardOutput> {
-    const { hidden } = request.input;
-    const moved = hidden !== null && hidden.buffer instanceof ArrayBuffer ? [hidden.buffer] : [];
+    const { hidden, tokens } = request.input;
+    const moved = [tokens, hidden].flatMap((values) => (values?.buffer instanceof ArrayBuffer ? [values.buffer] : []));
     return (await this.#ask({ type: "forward", ...request }, moved)) as ForwardOutput;
   }
 

@@ -9,10 +9,21 @@ export class StepCounter {
   #bytesIn = 0;
   #bytesOut = 0;
   #failedSteps = 0;
+  #engineNs = 0;
 
   get totals(): WorkerTotals {
     const { prefill, decode } = this.#phases;
     return { prefill, decode, bytesIn: this.#bytesIn, bytesOut: this.#bytesOut, failedSteps: this.#failedSteps };
+  }
+
+  /** Time that the engine has computed. */
+  get engineNs(): number {
+    return this.#engineNs;
+  }
+
+  /** The engine has computed a step. */
+  addEngineTime(computeNs: number): void {
+    this.#engineNs += computeNs;
   }
 
   /** A step was delivered. */

@@ -4,7 +4,8 @@ import { afterEach, describe, expect, it } from "vitest";
 import { NoodleError, resolveEntry } from "../../common/index.ts";
 import { createClient } from "../../net/index.ts";
 import { PROTOCOL_VERSION, StageService, StageState, StreamRole } from "../../protocol/index.ts";
-import { WorkerSupervisor, type WorkerOptions } from "./supervisor.ts";
+import { WorkerSupervisor } from "./supervisor.ts";
+import type { WorkerOptions } from "./worker-options.ts";
 import { createSession, EPOCH, makeFrame, makeRun, TestStream } from "./testing.ts";
 import { FakeStageFiles, makeTemporaryDirectory, ScriptedCoordinator } from "./testing-coordinator.ts";
 
@@ -86,6 +87,14 @@ describe("WorkerSupervisor", () => {
       stage: { epoch: EPOCH, stage: 0, units: "0:4", ready: true },
     });
     expect(coordinator.observations).toHaveLength(1);
+    const beat = await coordinator.until(() => {
+      const last = coordinator.lastHeartbeat;
+      return last !== undefined && last.engineBusyNs > 0n ? last : undefined;
+    });
+    expect(beat.engineWallNs).toBeGreaterThan(beat.engineBusyNs);
+    const share = await coordinator.until(() => worker.snapshot().engineBusyShare ?? undefined);
+    expect(share).toBeGreaterThanOrEqual(0);
+    expect(share).toBeLessThan(1);
   });
 
   it("registers with its capabilities, gets a stage, tests it and serves it", async () => {

@@ -8,6 +8,7 @@ import { type BidiStream, bindService, createServer } from "../../net/index.ts";
 import {
   type CoordinatorMessageSchema,
   CoordinatorService,
+  type Heartbeat,
   type Observation,
   type Register,
   type StageReport,
@@ -24,6 +25,7 @@ export class ScriptedCoordinator {
   readonly reports: StageReport[] = [];
   readonly leaving: string[] = [];
   heartbeats = 0;
+  lastHeartbeat: Heartbeat | undefined;
   readonly observations: Observation[] = [];
   /** Refuses registrations with this, when set. */
   refusal: NoodleError | undefined;
@@ -104,6 +106,7 @@ export class ScriptedCoordinator {
         else if (message.case === "leaving") this.leaving.push(message.value.reason);
         else if (message.case === "heartbeat") {
           this.heartbeats += 1;
+          this.lastHeartbeat = message.value;
           this.tell({ case: "heartbeatAck", value: { seq: message.value.seq } });
         }
         for (const wake of this.#changed.splice(0)) wake();

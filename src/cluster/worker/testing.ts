@@ -4,6 +4,7 @@ import { NoodleError } from "../../common/index.ts";
 import { FakeStage, type KvLayer, type LoadedEngine, type StageConfig, type StageInfo } from "../../engine/index.ts";
 import { createClient, createServer, type ServiceClient } from "../../net/index.ts";
 import {
+  type CreateSessionRequestSchema,
   encodeFrame,
   type ForwardReply,
   type Frame,
@@ -22,6 +23,7 @@ import {
 } from "../../protocol/index.ts";
 import type { ForwardOutput, ForwardRequest } from "./engine-messages.ts";
 import type { HostAssignment, LoadedStage } from "./host-messages.ts";
+import { Lane } from "./lane.ts";
 import type { ForwardStream } from "./next-hop.ts";
 import { StageHost } from "./stage-host.ts";
 import { bindStageService, connectHop } from "./stage-service.ts";
@@ -32,12 +34,17 @@ export const EPOCH = 5;
 
 type FakeModel = ConstructorParameters<typeof FakeStage>[0];
 
-/** An engine on the caller's thread, whose forward calls a test can hold back. */
+/** An engine on the caller's thread that does one thing after another, and whose forward calls a test can hold back. */
 export class InlineEngine implements AsyncEngine {
   /** Every forward waits for it. */
   gate: Promise<void> = Promise.resolve();
   forwards = 0;
   readonly closedSlots: number[] = [];
+  /** What slots were opened with. */
+  readonly opened: Parameters<FakeStage["openSlot"]>[] = [];
+  /** Pads of each forward. */
+  readonly pads: (readonly number[])[] = [];
+  readonly #calls = new Lane();
   readonly #model: FakeModel;
   #stage: FakeStage | undefined;
 
@@ -58,26 +65,33 @@ export class InlineEngine implements AsyncEngine {
     return "";
   }
 
-  async openSlot(...args: Parameters<FakeStage["openSlot"]>): Promise<void> {
-    this.#loaded().openSlot(...args);
+  openSlot(...args: Parameters<FakeStage["openSlot"]>): Promise<void> {
+    this.opened.push(args);
+    return this.#calls.run(async () => this.#loaded().openSlot(...args));
   }
 
-  async closeSlot(slot: number): Promise<void> {
-    this.closedSlots.push(slot);
-    this.#loaded().closeSlot(slot);
+  closeSlot(slot: number, keep: boolean): Promise<number> {
+    return this.#calls.run(async () => {
+      this.closedSlots.push(slot);
+      this.#loaded().closeSlot(slot, keep);
+      return this.#loaded().keptTokens(slot);
+    });
   }
 
-  async forward({ input, truncations, wantLogits, observe }: ForwardRequest): Promise<ForwardOutput> {
+  forward({ input, truncations, wantLogits, observe }: ForwardRequest): Promise<ForwardOutput> {
     this.forwards += 1;
-    await this.gate;
-    for (const { slot, position } of truncations) this.#loaded().truncate(slot, position);
-    const startNs = Number(process.hrtime.bigint());
-    const output = this.#loaded().forward(input, observe === null ? { wantLogits } : { wantLogits, observe });
-    return { ...output, startNs, endNs: Number(process.hrtime.bigint()) };
+    this.pads.push(input.pads ?? []);
+    return this.#calls.run(async () => {
+      await this.gate;
+      for (const { slot, position } of truncations) this.#loaded().truncate(slot, position);
+      const startNs = Number(process.hrtime.bigint());
+      const output = this.#loaded().forward(input, observe === null ? { wantLogits } : { wantLogits, observe });
+      return { ...output, startNs, endNs: Number(process.hrtime.bigint()) };
+    });
   }
 
-  async readKv(slot: number): Promise<readonly KvLayer[]> {
-    return this.#loaded().readKv(slot);
+  readKv(slot: number): Promise<readonly KvLayer[]> {
+    return this.#calls.run(async () => this.#loaded().readKv(slot));
   }
 
   async canary(): Promise<string> {
@@ -252,17 +266,31 @@ export function sessionId(slot: number): string {
   return String(slot).padStart(32, "0");
 }
 
+/** @param change by default the session is named after its slot */
 export async function createSession(
   client: ServiceClient<typeof StageService>,
   slot: number,
-  fence = 1,
+  change: Init<typeof CreateSessionRequestSchema> = {},
 ): Promise<number> {
-  const request = { epoch: BigInt(EPOCH), sessionId: writeSessionId(sessionId(slot)), fence, slot };
+  const request = { epoch: BigInt(EPOCH), sessionId: writeSessionId(sessionId(slot)), fence: 1, slot, ...change };
   return (await client.rpc.createSession(request, { timeoutMs: 2000 })).nextPosition;
 }
 
+/** @returns positions that are kept; null when there was no session */
+export async function closeSession(
+  client: ServiceClient<typeof StageService>,
+  id: string,
+  keepKv = false,
+): Promise<number | null> {
+  const request = { epoch: BigInt(EPOCH), sessionId: writeSessionId(id), fence: 1, keepKv };
+  const { existed, keptTokens } = await client.rpc.closeSession(request, { timeoutMs: 2000 });
+  return existed ? keptTokens : null;
+}
+
 export function makeRun(slot: number, position: number, rows: number, change: Partial<FrameRun> = {}): FrameRun {
-  return { sessionId: sessionId(slot), fence: 1, branch: 0, position, rows, slot, output: "last", ...change };
+  const id = sessionId(slot);
+  const none = { topLogprobs: null, following: null };
+  return { sessionId: id, fence: 1, branch: 0, position, rows, slot, output: "last", ...none, ...change };
 }
 
 /** A frame for stage 0. */
@@ -273,6 +301,7 @@ export function makeFrame(stepId: number, runs: readonly FrameRun[], tokens: rea
     observe: "off",
     runs,
     traces: [],
+    pads: [],
     tokens: Int32Array.from(tokens),
     width: 0,
     hidden: null,

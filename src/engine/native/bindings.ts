@@ -49,18 +49,24 @@ export interface Bindings {
   llama_get_memory(ctx: Pointer): Nullable;
   llama_model_get_vocab(model: Pointer): Pointer;
   llama_model_size(model: Pointer): number | bigint;
+  llama_model_is_recurrent(model: Pointer): boolean;
+  llama_model_is_hybrid(model: Pointer): boolean;
   llama_vocab_n_tokens(vocab: Pointer): number;
   llama_model_quantize(input: string, output: string, params: Pointer | StructValue): number;
   llama_memory_clear(memory: Pointer, data: boolean): void;
   llama_memory_seq_rm(memory: Pointer, seq: number, p0: number, p1: number): boolean;
+  llama_memory_seq_cp(memory: Pointer, from: number, to: number, p0: number, p1: number): void;
   llama_state_seq_get_size(ctx: Pointer, seq: number): number | bigint;
   llama_state_seq_get_data(ctx: Pointer, dst: Uint8Array, size: number, seq: number): number | bigint;
   llama_state_seq_set_data(ctx: Pointer, src: Uint8Array, size: number, seq: number): number | bigint;
   llama_decode(ctx: Pointer, batch: StructValue): number;
   llama_get_logits_ith(ctx: Pointer, i: number): Nullable;
+  llama_vocab_get_attr(vocab: Pointer, token: number): number;
   llama_vocab_is_eog(vocab: Pointer, token: number): boolean;
+  llama_vocab_is_control(vocab: Pointer, token: number): boolean;
   llama_vocab_bos(vocab: Pointer): number;
   llama_vocab_eos(vocab: Pointer): number;
+  llama_vocab_eot(vocab: Pointer): number;
   llama_tokenize(
     vocab: Pointer,
     text: Uint8Array,
@@ -81,12 +87,14 @@ export interface Bindings {
   llama_sampler_chain_init(params: StructValue): Pointer;
   llama_sampler_chain_add(chain: Pointer, sampler: Pointer): void;
   llama_sampler_accept(sampler: Pointer, token: number): void;
+  llama_sampler_apply(sampler: Pointer, candidates: Uint8Array): void;
   llama_sampler_free(sampler: Pointer): void;
   llama_sampler_init_greedy(): Pointer;
   llama_sampler_init_dist(seed: number): Pointer;
   llama_sampler_init_top_k(k: number): Pointer;
   llama_sampler_init_top_p(p: number, minKeep: number): Pointer;
   llama_sampler_init_min_p(p: number, minKeep: number): Pointer;
+  llama_sampler_init_typical(p: number, minKeep: number): Pointer;
   llama_sampler_init_temp(t: number): Pointer;
   llama_sampler_init_penalties(nVocab: number, lastN: number, repeat: number, freq: number, present: number): Pointer;
   llama_sampler_sample(sampler: Pointer, ctx: Pointer, idx: number): number;
@@ -137,29 +145,37 @@ const LLAMA = [
   "void *llama_get_memory(void *ctx)",
   "void *llama_model_get_vocab(void *model)",
   "uint64_t llama_model_size(void *model)",
+  "bool llama_model_is_recurrent(void *model)",
+  "bool llama_model_is_hybrid(void *model)",
   "int32_t llama_vocab_n_tokens(void *vocab)",
   "uint32_t llama_model_quantize(const char *input, const char *output, llama_model_quantize_params *params)",
   "void llama_memory_clear(void *memory, bool data)",
   "bool llama_memory_seq_rm(void *memory, int32_t seq, int32_t p0, int32_t p1)",
+  "void llama_memory_seq_cp(void *memory, int32_t from, int32_t to, int32_t p0, int32_t p1)",
   "size_t llama_state_seq_get_size(void *ctx, int32_t seq)",
   "size_t llama_state_seq_get_data(void *ctx, void *dst, size_t size, int32_t seq)",
   "size_t llama_state_seq_set_data(void *ctx, void *src, size_t size, int32_t seq)",
   "int32_t llama_decode(void *ctx, llama_batch batch)",
   "void *llama_get_logits_ith(void *ctx, int32_t i)",
+  "int32_t llama_vocab_get_attr(void *vocab, int32_t token)",
   "bool llama_vocab_is_eog(void *vocab, int32_t token)",
+  "bool llama_vocab_is_control(void *vocab, int32_t token)",
   "int32_t llama_vocab_bos(void *vocab)",
   "int32_t llama_vocab_eos(void *vocab)",
+  "int32_t llama_vocab_eot(void *vocab)",
   "int32_t llama_tokenize(void *vocab, void *text, int32_t text_len, void *tokens, int32_t n_tokens_max, bool add_special, bool parse_special)",
   "int32_t llama_token_to_piece(void *vocab, int32_t token, void *buf, int32_t length, int32_t lstrip, bool special)",
   "void *llama_sampler_chain_init(llama_sampler_chain_params params)",
   "void llama_sampler_chain_add(void *chain, void *sampler)",
   "void llama_sampler_accept(void *sampler, int32_t token)",
+  "void llama_sampler_apply(void *sampler, void *candidates)",
   "void llama_sampler_free(void *sampler)",
   "void *llama_sampler_init_greedy()",
   "void *llama_sampler_init_dist(uint32_t seed)",
   "void *llama_sampler_init_top_k(int32_t k)",
   "void *llama_sampler_init_top_p(float p, size_t min_keep)",
   "void *llama_sampler_init_min_p(float p, size_t min_keep)",
+  "void *llama_sampler_init_typical(float p, size_t min_keep)",
   "void *llama_sampler_init_temp(float t)",
   "void *llama_sampler_init_penalties(int32_t n_vocab, int32_t last_n, float repeat, float freq, float present)",
   "int32_t llama_sampler_sample(void *sampler, void *ctx, int32_t idx)",

@@ -1,9 +1,9 @@
 import koffi from "koffi";
 import { EvalCallback, type Pointer, TENSOR, ToFloat, TypeTraits } from "./layout.ts";
 
-/** f32[count] at a native address, copied: the library may reuse its buffer at the next call. */
-export function copyFloats(address: Pointer, count: number): Float32Array {
-  return new Float32Array(koffi.view(address, count * 4)).slice();
+/** f32[count] at a native address, in place: valid until the library uses its memory otherwise. */
+export function viewFloats(address: Pointer, count: number): Float32Array {
+  return new Float32Array(koffi.view(address, count * 4));
 }
 
 export function readInt32(address: number): number {

@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file noodle/v1/noodle.proto.
  */
 export const file_noodle_v1_noodle: GenFile = /*@__PURE__*/
-  fileDesc("ChZub29kbGUvdjEvbm9vZGxlLnByb3RvEglub29kbGUudjEiqwMKDENhcGFiaWxpdGllcxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgNEg8KB25vZGVfaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIaChJub29kbGVjb3JlX3ZlcnNpb24YBCABKAkSFAoMZW5naW5lX2J1aWxkGAUgASgJEhMKC2NwdV92YXJpYW50GAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIUCgxjcHVfZmVhdHVyZXMYCCADKAkSDQoFY29yZXMYCSABKA0SGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAogASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAsgASgEEhoKEm1lbW9yeV9saW1pdF9ieXRlcxgMIAEoBBIiCgdkZXZpY2VzGA0gAygLMhEubm9vZGxlLnYxLkRldmljZRIXCg9kaXNrX2ZyZWVfYnl0ZXMYDiABKAQSFgoOZGF0YV9kaXJlY3RvcnkYDyABKAkSDwoHdGhyZWFkcxgQIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGBEgASgJEhAKCHBsYXRmb3JtGBIgASgJIlsKBkRldmljZRIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAMgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAQgASgEIlEKCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSFAoMZGV0YWlsc19qc29uGAMgASgJEg8KB25vZGVfaWQYBCABKAkicgoIU2FtcGxpbmcSEwoLdGVtcGVyYXR1cmUYASABKAISDQoFdG9wX2sYAiABKA0SDQoFdG9wX3AYAyABKAISDQoFbWluX3AYBCABKAISFgoOcmVwZWF0X3BlbmFsdHkYBSABKAISDAoEc2VlZBgGIAEoDSKkAQoUQ3JlYXRlU2Vzc2lvblJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBINCgVmZW5jZRgDIAEoDRIMCgRzbG90GAQgASgNEiUKCHNhbXBsaW5nGAUgASgLMhMubm9vZGxlLnYxLlNhbXBsaW5nEhAKCGxlYXNlX21zGAYgASgNEhMKC3dhbnRfbG9naXRzGAcgASgIIi4KFUNyZWF0ZVNlc3Npb25SZXNwb25zZRIVCg1uZXh0X3Bvc2l0aW9uGAEgASgNIkcKE0Nsb3NlU2Vzc2lvblJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBINCgVmZW5jZRgDIAEoDSInChRDbG9zZVNlc3Npb25SZXNwb25zZRIPCgdleGlzdGVkGAEgASgIImoKDkZvcndhcmRSZXF1ZXN0EiUKBG9wZW4YASABKAsyFS5ub29kbGUudjEuT3BlblN0cmVhbUgAEiYKBWNodW5rGAIgASgLMhUubm9vZGxlLnYxLkZyYW1lQ2h1bmtIAEIJCgdtZXNzYWdlIm0KCk9wZW5TdHJlYW0SDQoFZXBvY2gYASABKAQSIwoEcm9sZRgCIAEoDjIVLm5vb2RsZS52MS5TdHJlYW1Sb2xlEhEKCWZyb21fbm9kZRgDIAEoCRIYChBwcm90b2NvbF92ZXJzaW9uGAQgASgNIigKCkZyYW1lQ2h1bmsSDAoEZGF0YRgBIAEoDBIMCgRsYXN0GAIgASgIIrEBCgxGb3J3YXJkUmVwbHkSIwoGb3BlbmVkGAEgASgLMhEubm9vZGxlLnYxLk9wZW5lZEgAEiEKA2FjaxgCIAEoCzISLm5vb2RsZS52MS5TdGVwQWNrSAASJwoGcmVzdWx0GAMgASgLMhUubm9vZGxlLnYxLlN0ZXBSZXN1bHRIABIlCgVlcnJvchgEIAEoCzIULm5vb2RsZS52MS5TdGVwRXJyb3JIAEIJCgdtZXNzYWdlIjkKBk9wZW5lZBINCgVlcG9jaBgBIAEoBBIPCgdub2RlX2lkGAIgASgJEg8KB2NyZWRpdHMYAyABKA0iLQoHU3RlcEFjaxIPCgdzdGVwX2lkGAEgASgEEhEKCWluc2lkZV9ucxgCIAEoBCJBCglTdGVwRXJyb3ISDwoHc3RlcF9pZBgBIAEoBBIjCgVlcnJvchgCIAEoCzIULm5vb2RsZS52MS5FcnJvckluZm8iegoLU3RhZ2VUaW1pbmcSDQoFc3RhZ2UYASABKA0SEAoIcXVldWVfbnMYAiABKAQSEgoKY29tcHV0ZV9ucxgDIAEoBBIUCgxzZXJpYWxpemVfbnMYBCABKAQSDgoGaG9wX25zGAUgASgEEhAKCGJ5dGVzX2luGAYgASgNIm8KClN0ZXBSZXN1bHQSDwoHc3RlcF9pZBgBIAEoBBInCgZ0b2tlbnMYAiADKAsyFy5ub29kbGUudjEuU2FtcGxlZFRva2VuEicKB3RpbWluZ3MYAyADKAsyFi5ub29kbGUudjEuU3RhZ2VUaW1pbmcidQoMU2FtcGxlZFRva2VuEhIKCnNlc3Npb25faWQYASABKAwSDQoFZmVuY2UYAiABKA0SDgoGYnJhbmNoGAMgASgNEhAKCHBvc2l0aW9uGAQgASgNEhAKCHRva2VuX2lkGAUgASgFEg4KBmxvZ2l0cxgGIAEoDCIeCgtQaW5nUmVxdWVzdBIPCgdwYXlsb2FkGAEgASgMImMKDFBpbmdSZXNwb25zZRIPCgdwYXlsb2FkGAEgASgMEg8KB25vZGVfaWQYAiABKAkSDQoFZXBvY2gYAyABKAQSEQoJaW5zaWRlX25zGAQgASgEEg8KB21vbm9fbnMYBSABKAQiGwoZUmVwb3J0Q2FwYWJpbGl0aWVzUmVxdWVzdCJLChpSZXBvcnRDYXBhYmlsaXRpZXNSZXNwb25zZRItCgxjYXBhYmlsaXRpZXMYASABKAsyFy5ub29kbGUudjEuQ2FwYWJpbGl0aWVzIkUKDVJlYWRLdlJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBIRCgloYXNoX29ubHkYAyABKAgicwoHS3ZDaHVuaxINCgVibG9jaxgBIAEoDRIQCghpc192YWx1ZRgCIAEoCBIUCgxvZmZzZXRfYnl0ZXMYAyABKAQSEwoLdG90YWxfYnl0ZXMYBCABKAQSDAoEZGF0YRgFIAEoDBIOCgZzaGEyNTYYBiABKAwi7QEKDVdvcmtlck1lc3NhZ2USJwoIcmVnaXN0ZXIYASABKAsyEy5ub29kbGUudjEuUmVnaXN0ZXJIABIpCgloZWFydGJlYXQYAiABKAsyFC5ub29kbGUudjEuSGVhcnRiZWF0SAASJwoFc3RhZ2UYAyABKAsyFi5ub29kbGUudjEuU3RhZ2VSZXBvcnRIABIlCgdsZWF2aW5nGAQgASgLMhIubm9vZGxlLnYxLkxlYXZpbmdIABItCgtvYnNlcnZhdGlvbhgFIAEoCzIWLm5vb2RsZS52MS5PYnNlcnZhdGlvbkgAQgkKB21lc3NhZ2UifQoIUmVnaXN0ZXISLQoMY2FwYWJpbGl0aWVzGAEgASgLMhcubm9vZGxlLnYxLkNhcGFiaWxpdGllcxIVCg1zdGFnZV9hZGRyZXNzGAIgASgJEhYKDnN1cGVydmlzb3JfcGlkGAMgASgNEhMKC2luY2FybmF0aW9uGAQgASgMImoKCUhlYXJ0YmVhdBILCgNzZXEYASABKAQSEQoJcnNzX2J5dGVzGAIgASgEEg0KBWVwb2NoGAMgASgEEhAKCHNlc3Npb25zGAQgASgNEhwKFG9ic2VydmF0aW9uc19kcm9wcGVkGAUgASgEIoIDCgtPYnNlcnZhdGlvbhINCgVlcG9jaBgBIAEoBBIPCgdzdGVwX2lkGAIgASgEEg0KBXN0YWdlGAMgASgNEg0KBWxldmVsGAQgASgNEgwKBHJvd3MYBSABKA0SEgoKYXJyaXZhbF9ucxgGIAEoBBIYChBjb21wdXRlX3N0YXJ0X25zGAcgASgEEhYKDmNvbXB1dGVfZW5kX25zGAggASgEEg8KB3NlbnRfbnMYCSABKAQSDwoHc3RlcF9ucxgKIAEoBBIPCgdob29rX25zGAsgASgEEhMKC290aGVyX25vZGVzGAwgASgNEhAKCGxlYXJuaW5nGA0gASgIEg0KBXJvbGVzGA4gAygJEhQKDHNlZ21lbnRfdW5pdBgPIAMoDRIUCgxzZWdtZW50X3JvbGUYECADKA0SGAoQc2VnbWVudF9zdGFydF9ucxgRIAMoBBIbChNzZWdtZW50X2R1cmF0aW9uX25zGBIgAygEEhUKDXNlZ21lbnRfbm9kZXMYEyADKA0iswIKC1N0YWdlUmVwb3J0Eg0KBWVwb2NoGAEgASgEEiQKBXN0YXRlGAIgASgOMhUubm9vZGxlLnYxLlN0YWdlU3RhdGUSEgoKYnl0ZXNfZG9uZRgDIAEoBBITCgtieXRlc190b3RhbBgEIAEoBBIeChZ3ZWlnaHRzX2J5dGVzX3JlY2VpdmVkGAUgASgEEhUKDXdlaWdodHNfYnl0ZXMYBiABKAQSEAoIa3ZfYnl0ZXMYByABKAQSFQoNY29tcHV0ZV9ieXRlcxgIIAEoBBIVCg1jYW5hcnlfc2hhMjU2GAkgASgJEiMKBWVycm9yGAogASgLMhQubm9vZGxlLnYxLkVycm9ySW5mbxIQCghob3N0X3BpZBgLIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGAwgASgJIhkKB0xlYXZpbmcSDgoGcmVhc29uGAEgASgJIpoCChJDb29yZGluYXRvck1lc3NhZ2USKwoKcmVnaXN0ZXJlZBgBIAEoCzIVLm5vb2RsZS52MS5SZWdpc3RlcmVkSAASIwoGYXNzaWduGAIgASgLMhEubm9vZGxlLnYxLkFzc2lnbkgAEjAKDWhlYXJ0YmVhdF9hY2sYAyABKAsyFy5ub29kbGUudjEuSGVhcnRiZWF0QWNrSAASIwoGcmV0aXJlGAQgASgLMhEubm9vZGxlLnYxLlJldGlyZUgAEicKCHNodXRkb3duGAUgASgLMhMubm9vZGxlLnYxLlNodXRkb3duSAASJwoHcmVmdXNlZBgGIAEoCzIULm5vb2RsZS52MS5FcnJvckluZm9IAEIJCgdtZXNzYWdlImAKClJlZ2lzdGVyZWQSDwoHbm9kZV9pZBgBIAEoCRIZChFjb29yZGluYXRvcl9lcG9jaBgCIAEoBBIUCgxoZWFydGJlYXRfbXMYAyABKA0SEAoIbGVhc2VfbXMYBCABKA0iGwoMSGVhcnRiZWF0QWNrEgsKA3NlcRgBIAEoBCK7AgoGQXNzaWduEg0KBWVwb2NoGAEgASgEEg0KBXN0YWdlGAIgASgNEhMKC3N0YWdlX2NvdW50GAMgASgNEhIKCmZpcnN0X3VuaXQYBCABKA0SEAoIZW5kX3VuaXQYBSABKA0SDwoHdGhyZWFkcxgGIAEoDRITCgtjcHVfdmFyaWFudBgHIAEoCRIWCg5jb250ZXh0X3Rva2VucxgIIAEoDRIQCghwYXJhbGxlbBgJIAEoDRIQCghtYXhfcm93cxgKIAEoDRInCgVtb2RlbBgLIAEoCzIYLm5vb2RsZS52MS5Nb2RlbElkZW50aXR5EhQKDG5leHRfYWRkcmVzcxgMIAEoCRIUCgxuZXh0X25vZGVfaWQYDSABKAkSEgoKdW52ZXJpZmllZBgOIAEoCBINCgVob29rcxgPIAEoCCKIAQoNTW9kZWxJZGVudGl0eRIMCgRwYXRoGAEgASgJEhMKC3NoYXJkX2J5dGVzGAIgAygEEhUKDWhlYWRlcl9zaGEyNTYYAyABKAwSFQoNc291cmNlX3NoYTI1NhgEIAEoDBImCgd0ZW5zb3JzGAUgAygLMhUubm9vZGxlLnYxLlRlbnNvckhhc2giKgoKVGVuc29ySGFzaBIMCgRuYW1lGAEgASgJEg4KBnNoYTI1NhgCIAEoDCIXCgZSZXRpcmUSDQoFZXBvY2gYASABKAQiGgoIU2h1dGRvd24SDgoGcmVhc29uGAEgASgJIlEKEkZldGNoUmFuZ2VzUmVxdWVzdBIVCg1zb3VyY2Vfc2hhMjU2GAEgASgMEiQKBnJhbmdlcxgCIAMoCzIULm5vb2RsZS52MS5CeXRlUmFuZ2UiOgoJQnl0ZVJhbmdlEg0KBXNoYXJkGAEgASgNEg4KBm9mZnNldBgCIAEoBBIOCgZsZW5ndGgYAyABKAQiSQoKUmFuZ2VDaHVuaxINCgVyYW5nZRgBIAEoDRIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDBIOCgZjcmMzMmMYBCABKA0i3gEKD0dlbmVyYXRlUmVxdWVzdBIOCgZwcm9tcHQYASABKAkSGAoQcHJvbXB0X3Rva2VuX2lkcxgCIAMoBRISCgptYXhfdG9rZW5zGAMgASgNEiUKCHNhbXBsaW5nGAQgASgLMhMubm9vZGxlLnYxLlNhbXBsaW5nEhIKCmlnbm9yZV9lb3MYBSABKAgSEwoLd2FudF9sb2dpdHMYBiABKAgSFgoOd2FudF9rdl9oYXNoZXMYByABKAgSFAoMcHJlZmlsbF9yb3dzGAggASgNEg8KB29ic2VydmUYCSABKAkinQEKDUdlbmVyYXRlRXZlbnQSLQoHc3RhcnRlZBgBIAEoCzIaLm5vb2RsZS52MS5HZW5lcmF0ZVN0YXJ0ZWRIABIpCgV0b2tlbhgCIAEoCzIYLm5vb2RsZS52MS5HZW5lcmF0ZVRva2VuSAASJwoEZG9uZRgDIAEoCzIXLm5vb2RsZS52MS5HZW5lcmF0ZURvbmVIAEIJCgdtZXNzYWdlIj8KD0dlbmVyYXRlU3RhcnRlZBISCgpzZXNzaW9uX2lkGAEgASgMEhgKEHByb21wdF90b2tlbl9pZHMYAiADKAUiTgoNR2VuZXJhdGVUb2tlbhINCgVpbmRleBgBIAEoDRIQCgh0b2tlbl9pZBgCIAEoBRIMCgR0ZXh0GAMgASgJEg4KBmxvZ2l0cxgEIAEoDCK/AQoKU3RhZ2VTdGF0cxIMCgRub2RlGAEgASgJEhIKCmZpcnN0X3VuaXQYAiABKA0SEAoIZW5kX3VuaXQYAyABKA0SFgoOY29tcHV0ZV9tc19wNTAYBCABKAESFAoMcXVldWVfbXNfcDUwGAUgASgBEhIKCmhvcF9tc19wNTAYBiABKAESEQoJaG9wX2tub3duGAcgASgIEhUKDXdlaWdodHNfYnl0ZXMYCCABKAQSEQoJcnNzX2J5dGVzGAkgASgEIjsKBkt2SGFzaBINCgVibG9jaxgBIAEoDRIQCghrX3NoYTI1NhgCIAEoDBIQCgh2X3NoYTI1NhgDIAEoDCKuAQoMR2VuZXJhdGVEb25lEhUKDWZpbmlzaF9yZWFzb24YASABKAkSDwoHdHRmdF9tcxgCIAEoARIdChVkZWNvZGVfdG9rZW5zX3Blcl9zZWMYAyABKAESJQoGc3RhZ2VzGAQgAygLMhUubm9vZGxlLnYxLlN0YWdlU3RhdHMSHQoCa3YYBSADKAsyES5ub29kbGUudjEuS3ZIYXNoEhEKCXN0ZXBfcm93cxgGIAMoDSImChBSZWFkVHJhY2VSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAwiGgoKVHJhY2VDaHVuaxIMCgRkYXRhGAEgASgMIg8KDVN0YXR1c1JlcXVlc3QiHgoOU3RhdHVzUmVzcG9uc2USDAoEanNvbhgBIAEoCSpZCgpTdHJlYW1Sb2xlEhsKF1NUUkVBTV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRU1RSRUFNX1JPTEVfU1RFUFMQARIXChNTVFJFQU1fUk9MRV9SRVNVTFRTEAIqpwEKClN0YWdlU3RhdGUSGwoXU1RBR0VfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRTVEFHRV9TVEFURV9GRVRDSElORxABEhcKE1NUQUdFX1NUQVRFX0xPQURJTkcQAhIVChFTVEFHRV9TVEFURV9SRUFEWRADEhYKElNUQUdFX1NUQVRFX0ZBSUxFRBAEEhoKFlNUQUdFX1NUQVRFX1JFU1RBUlRJTkcQBTLTAwoMU3RhZ2VTZXJ2aWNlElIKDUNyZWF0ZVNlc3Npb24SHy5ub29kbGUudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIC5ub29kbGUudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkgKDkV4ZWN1dGVGb3J3YXJkEhkubm9vZGxlLnYxLkZvcndhcmRSZXF1ZXN0Ghcubm9vZGxlLnYxLkZvcndhcmRSZXBseSgBMAESTwoMQ2xvc2VTZXNzaW9uEh4ubm9vZGxlLnYxLkNsb3NlU2Vzc2lvblJlcXVlc3QaHy5ub29kbGUudjEuQ2xvc2VTZXNzaW9uUmVzcG9uc2USNwoEUGluZxIWLm5vb2RsZS52MS5QaW5nUmVxdWVzdBoXLm5vb2RsZS52MS5QaW5nUmVzcG9uc2USYQoSUmVwb3J0Q2FwYWJpbGl0aWVzEiQubm9vZGxlLnYxLlJlcG9ydENhcGFiaWxpdGllc1JlcXVlc3QaJS5ub29kbGUudjEuUmVwb3J0Q2FwYWJpbGl0aWVzUmVzcG9uc2USOAoGUmVhZEt2Ehgubm9vZGxlLnYxLlJlYWRLdlJlcXVlc3QaEi5ub29kbGUudjEuS3ZDaHVuazABMtgCChJDb29yZGluYXRvclNlcnZpY2USQwoESm9pbhIYLm5vb2RsZS52MS5Xb3JrZXJNZXNzYWdlGh0ubm9vZGxlLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESQgoIR2VuZXJhdGUSGi5ub29kbGUudjEuR2VuZXJhdGVSZXF1ZXN0Ghgubm9vZGxlLnYxLkdlbmVyYXRlRXZlbnQwARI9CgZTdGF0dXMSGC5ub29kbGUudjEuU3RhdHVzUmVxdWVzdBoZLm5vb2RsZS52MS5TdGF0dXNSZXNwb25zZRI3CgRQaW5nEhYubm9vZGxlLnYxLlBpbmdSZXF1ZXN0Ghcubm9vZGxlLnYxLlBpbmdSZXNwb25zZRJBCglSZWFkVHJhY2USGy5ub29kbGUudjEuUmVhZFRyYWNlUmVxdWVzdBoVLm5vb2RsZS52MS5UcmFjZUNodW5rMAEyWAoPVHJhbnNmZXJTZXJ2aWNlEkUKC0ZldGNoUmFuZ2VzEh0ubm9vZGxlLnYxLkZldGNoUmFuZ2VzUmVxdWVzdBoVLm5vb2RsZS52MS5SYW5nZUNodW5rMAFiBnByb3RvMw");
+  fileDesc("ChZub29kbGUvdjEvbm9vZGxlLnByb3RvEglub29kbGUudjEiqwMKDENhcGFiaWxpdGllcxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgNEg8KB25vZGVfaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIaChJub29kbGVjb3JlX3ZlcnNpb24YBCABKAkSFAoMZW5naW5lX2J1aWxkGAUgASgJEhMKC2NwdV92YXJpYW50GAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIUCgxjcHVfZmVhdHVyZXMYCCADKAkSDQoFY29yZXMYCSABKA0SGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAogASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAsgASgEEhoKEm1lbW9yeV9saW1pdF9ieXRlcxgMIAEoBBIiCgdkZXZpY2VzGA0gAygLMhEubm9vZGxlLnYxLkRldmljZRIXCg9kaXNrX2ZyZWVfYnl0ZXMYDiABKAQSFgoOZGF0YV9kaXJlY3RvcnkYDyABKAkSDwoHdGhyZWFkcxgQIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGBEgASgJEhAKCHBsYXRmb3JtGBIgASgJIlsKBkRldmljZRIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAMgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAQgASgEIlEKCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSFAoMZGV0YWlsc19qc29uGAMgASgJEg8KB25vZGVfaWQYBCABKAkilQIKCFNhbXBsaW5nEhMKC3RlbXBlcmF0dXJlGAEgASgCEg0KBXRvcF9rGAIgASgNEg0KBXRvcF9wGAMgASgCEg0KBW1pbl9wGAQgASgCEhYKDnJlcGVhdF9wZW5hbHR5GAUgASgCEgwKBHNlZWQYBiABKA0SEQoJdHlwaWNhbF9wGAcgASgCEhgKEHByZXNlbmNlX3BlbmFsdHkYCCABKAISGQoRZnJlcXVlbmN5X3BlbmFsdHkYCSABKAISGwoTcGVuYWx0eV9sYXN0X3Rva2VucxgKIAEoDRIWCg5iaWFzX3Rva2VuX2lkcxgLIAMoBRITCgtiaWFzX3ZhbHVlcxgMIAMoAhIPCgdncmFtbWFyGA0gASgJIt4BChRDcmVhdGVTZXNzaW9uUmVxdWVzdBINCgVlcG9jaBgBIAEoBBISCgpzZXNzaW9uX2lkGAIgASgMEg0KBWZlbmNlGAMgASgNEgwKBHNsb3QYBCABKA0SJQoIc2FtcGxpbmcYBSABKAsyEy5ub29kbGUudjEuU2FtcGxpbmcSEAoIbGVhc2VfbXMYBiABKA0SEwoLd2FudF9sb2dpdHMYByABKAgSFQoNcHJvbXB0X3Rva2VucxgIIAEoDRIhCgZwcmVmaXgYCSABKAsyES5ub29kbGUudjEuUHJlZml4IjoKBlByZWZpeBISCgpzZXNzaW9uX2lkGAEgASgMEgwKBHNsb3QYAiABKA0SDgoGdG9rZW5zGAMgASgNIi4KFUNyZWF0ZVNlc3Npb25SZXNwb25zZRIVCg1uZXh0X3Bvc2l0aW9uGAEgASgNIlgKE0Nsb3NlU2Vzc2lvblJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBINCgVmZW5jZRgDIAEoDRIPCgdrZWVwX2t2GAQgASgIIjwKFENsb3NlU2Vzc2lvblJlc3BvbnNlEg8KB2V4aXN0ZWQYASABKAgSEwoLa2VwdF90b2tlbnMYAiABKA0iagoORm9yd2FyZFJlcXVlc3QSJQoEb3BlbhgBIAEoCzIVLm5vb2RsZS52MS5PcGVuU3RyZWFtSAASJgoFY2h1bmsYAiABKAsyFS5ub29kbGUudjEuRnJhbWVDaHVua0gAQgkKB21lc3NhZ2UibQoKT3BlblN0cmVhbRINCgVlcG9jaBgBIAEoBBIjCgRyb2xlGAIgASgOMhUubm9vZGxlLnYxLlN0cmVhbVJvbGUSEQoJZnJvbV9ub2RlGAMgASgJEhgKEHByb3RvY29sX3ZlcnNpb24YBCABKA0iKAoKRnJhbWVDaHVuaxIMCgRkYXRhGAEgASgMEgwKBGxhc3QYAiABKAgisQEKDEZvcndhcmRSZXBseRIjCgZvcGVuZWQYASABKAsyES5ub29kbGUudjEuT3BlbmVkSAASIQoDYWNrGAIgASgLMhIubm9vZGxlLnYxLlN0ZXBBY2tIABInCgZyZXN1bHQYAyABKAsyFS5ub29kbGUudjEuU3RlcFJlc3VsdEgAEiUKBWVycm9yGAQgASgLMhQubm9vZGxlLnYxLlN0ZXBFcnJvckgAQgkKB21lc3NhZ2UiOQoGT3BlbmVkEg0KBWVwb2NoGAEgASgEEg8KB25vZGVfaWQYAiABKAkSDwoHY3JlZGl0cxgDIAEoDSItCgdTdGVwQWNrEg8KB3N0ZXBfaWQYASABKAQSEQoJaW5zaWRlX25zGAIgASgEIkEKCVN0ZXBFcnJvchIPCgdzdGVwX2lkGAEgASgEEiMKBWVycm9yGAIgASgLMhQubm9vZGxlLnYxLkVycm9ySW5mbyJ6CgtTdGFnZVRpbWluZxINCgVzdGFnZRgBIAEoDRIQCghxdWV1ZV9ucxgCIAEoBBISCgpjb21wdXRlX25zGAMgASgEEhQKDHNlcmlhbGl6ZV9ucxgEIAEoBBIOCgZob3BfbnMYBSABKAQSEAoIYnl0ZXNfaW4YBiABKA0imQEKClN0ZXBSZXN1bHQSDwoHc3RlcF9pZBgBIAEoBBInCgZ0b2tlbnMYAiADKAsyFy5ub29kbGUudjEuU2FtcGxlZFRva2VuEicKB3RpbWluZ3MYAyADKAsyFi5ub29kbGUudjEuU3RhZ2VUaW1pbmcSKAoIbG9ncHJvYnMYBCADKAsyFi5ub29kbGUudjEuUm93TG9ncHJvYnMidQoMU2FtcGxlZFRva2VuEhIKCnNlc3Npb25faWQYASABKAwSDQoFZmVuY2UYAiABKA0SDgoGYnJhbmNoGAMgASgNEhAKCHBvc2l0aW9uGAQgASgNEhAKCHRva2VuX2lkGAUgASgFEg4KBmxvZ2l0cxgGIAEoDCKDAQoLUm93TG9ncHJvYnMSEgoKc2Vzc2lvbl9pZBgBIAEoDBIQCghwb3NpdGlvbhgCIAEoDRIQCgh0b2tlbl9pZBgDIAEoBRIPCgdsb2dwcm9iGAQgASgCEhUKDXRvcF90b2tlbl9pZHMYBSADKAUSFAoMdG9wX2xvZ3Byb2JzGAYgAygCIh4KC1BpbmdSZXF1ZXN0Eg8KB3BheWxvYWQYASABKAwiYwoMUGluZ1Jlc3BvbnNlEg8KB3BheWxvYWQYASABKAwSDwoHbm9kZV9pZBgCIAEoCRINCgVlcG9jaBgDIAEoBBIRCglpbnNpZGVfbnMYBCABKAQSDwoHbW9ub19ucxgFIAEoBCIbChlSZXBvcnRDYXBhYmlsaXRpZXNSZXF1ZXN0IksKGlJlcG9ydENhcGFiaWxpdGllc1Jlc3BvbnNlEi0KDGNhcGFiaWxpdGllcxgBIAEoCzIXLm5vb2RsZS52MS5DYXBhYmlsaXRpZXMiRQoNUmVhZEt2UmVxdWVzdBINCgVlcG9jaBgBIAEoBBISCgpzZXNzaW9uX2lkGAIgASgMEhEKCWhhc2hfb25seRgDIAEoCCJzCgdLdkNodW5rEg0KBWJsb2NrGAEgASgNEhAKCGlzX3ZhbHVlGAIgASgIEhQKDG9mZnNldF9ieXRlcxgDIAEoBBITCgt0b3RhbF9ieXRlcxgEIAEoBBIMCgRkYXRhGAUgASgMEg4KBnNoYTI1NhgGIAEoDCLtAQoNV29ya2VyTWVzc2FnZRInCghyZWdpc3RlchgBIAEoCzITLm5vb2RsZS52MS5SZWdpc3RlckgAEikKCWhlYXJ0YmVhdBgCIAEoCzIULm5vb2RsZS52MS5IZWFydGJlYXRIABInCgVzdGFnZRgDIAEoCzIWLm5vb2RsZS52MS5TdGFnZVJlcG9ydEgAEiUKB2xlYXZpbmcYBCABKAsyEi5ub29kbGUudjEuTGVhdmluZ0gAEi0KC29ic2VydmF0aW9uGAUgASgLMhYubm9vZGxlLnYxLk9ic2VydmF0aW9uSABCCQoHbWVzc2FnZSJ9CghSZWdpc3RlchItCgxjYXBhYmlsaXRpZXMYASABKAsyFy5ub29kbGUudjEuQ2FwYWJpbGl0aWVzEhUKDXN0YWdlX2FkZHJlc3MYAiABKAkSFgoOc3VwZXJ2aXNvcl9waWQYAyABKA0SEwoLaW5jYXJuYXRpb24YBCABKAwimgEKCUhlYXJ0YmVhdBILCgNzZXEYASABKAQSEQoJcnNzX2J5dGVzGAIgASgEEg0KBWVwb2NoGAMgASgEEhAKCHNlc3Npb25zGAQgASgNEhwKFG9ic2VydmF0aW9uc19kcm9wcGVkGAUgASgEEhYKDmVuZ2luZV9idXN5X25zGAYgASgEEhYKDmVuZ2luZV93YWxsX25zGAcgASgEIoIDCgtPYnNlcnZhdGlvbhINCgVlcG9jaBgBIAEoBBIPCgdzdGVwX2lkGAIgASgEEg0KBXN0YWdlGAMgASgNEg0KBWxldmVsGAQgASgNEgwKBHJvd3MYBSABKA0SEgoKYXJyaXZhbF9ucxgGIAEoBBIYChBjb21wdXRlX3N0YXJ0X25zGAcgASgEEhYKDmNvbXB1dGVfZW5kX25zGAggASgEEg8KB3NlbnRfbnMYCSABKAQSDwoHc3RlcF9ucxgKIAEoBBIPCgdob29rX25zGAsgASgEEhMKC290aGVyX25vZGVzGAwgASgNEhAKCGxlYXJuaW5nGA0gASgIEg0KBXJvbGVzGA4gAygJEhQKDHNlZ21lbnRfdW5pdBgPIAMoDRIUCgxzZWdtZW50X3JvbGUYECADKA0SGAoQc2VnbWVudF9zdGFydF9ucxgRIAMoBBIbChNzZWdtZW50X2R1cmF0aW9uX25zGBIgAygEEhUKDXNlZ21lbnRfbm9kZXMYEyADKA0iswIKC1N0YWdlUmVwb3J0Eg0KBWVwb2NoGAEgASgEEiQKBXN0YXRlGAIgASgOMhUubm9vZGxlLnYxLlN0YWdlU3RhdGUSEgoKYnl0ZXNfZG9uZRgDIAEoBBITCgtieXRlc190b3RhbBgEIAEoBBIeChZ3ZWlnaHRzX2J5dGVzX3JlY2VpdmVkGAUgASgEEhUKDXdlaWdodHNfYnl0ZXMYBiABKAQSEAoIa3ZfYnl0ZXMYByABKAQSFQoNY29tcHV0ZV9ieXRlcxgIIAEoBBIVCg1jYW5hcnlfc2hhMjU2GAkgASgJEiMKBWVycm9yGAogASgLMhQubm9vZGxlLnYxLkVycm9ySW5mbxIQCghob3N0X3BpZBgLIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGAwgASgJIhkKB0xlYXZpbmcSDgoGcmVhc29uGAEgASgJIpoCChJDb29yZGluYXRvck1lc3NhZ2USKwoKcmVnaXN0ZXJlZBgBIAEoCzIVLm5vb2RsZS52MS5SZWdpc3RlcmVkSAASIwoGYXNzaWduGAIgASgLMhEubm9vZGxlLnYxLkFzc2lnbkgAEjAKDWhlYXJ0YmVhdF9hY2sYAyABKAsyFy5ub29kbGUudjEuSGVhcnRiZWF0QWNrSAASIwoGcmV0aXJlGAQgASgLMhEubm9vZGxlLnYxLlJldGlyZUgAEicKCHNodXRkb3duGAUgASgLMhMubm9vZGxlLnYxLlNodXRkb3duSAASJwoHcmVmdXNlZBgGIAEoCzIULm5vb2RsZS52MS5FcnJvckluZm9IAEIJCgdtZXNzYWdlImAKClJlZ2lzdGVyZWQSDwoHbm9kZV9pZBgBIAEoCRIZChFjb29yZGluYXRvcl9lcG9jaBgCIAEoBBIUCgxoZWFydGJlYXRfbXMYAyABKA0SEAoIbGVhc2VfbXMYBCABKA0iGwoMSGVhcnRiZWF0QWNrEgsKA3NlcRgBIAEoBCK7AgoGQXNzaWduEg0KBWVwb2NoGAEgASgEEg0KBXN0YWdlGAIgASgNEhMKC3N0YWdlX2NvdW50GAMgASgNEhIKCmZpcnN0X3VuaXQYBCABKA0SEAoIZW5kX3VuaXQYBSABKA0SDwoHdGhyZWFkcxgGIAEoDRITCgtjcHVfdmFyaWFudBgHIAEoCRIWCg5jb250ZXh0X3Rva2VucxgIIAEoDRIQCghwYXJhbGxlbBgJIAEoDRIQCghtYXhfcm93cxgKIAEoDRInCgVtb2RlbBgLIAEoCzIYLm5vb2RsZS52MS5Nb2RlbElkZW50aXR5EhQKDG5leHRfYWRkcmVzcxgMIAEoCRIUCgxuZXh0X25vZGVfaWQYDSABKAkSEgoKdW52ZXJpZmllZBgOIAEoCBINCgVob29rcxgPIAEoCCKIAQoNTW9kZWxJZGVudGl0eRIMCgRwYXRoGAEgASgJEhMKC3NoYXJkX2J5dGVzGAIgAygEEhUKDWhlYWRlcl9zaGEyNTYYAyABKAwSFQoNc291cmNlX3NoYTI1NhgEIAEoDBImCgd0ZW5zb3JzGAUgAygLMhUubm9vZGxlLnYxLlRlbnNvckhhc2giKgoKVGVuc29ySGFzaBIMCgRuYW1lGAEgASgJEg4KBnNoYTI1NhgCIAEoDCIXCgZSZXRpcmUSDQoFZXBvY2gYASABKAQiGgoIU2h1dGRvd24SDgoGcmVhc29uGAEgASgJIlEKEkZldGNoUmFuZ2VzUmVxdWVzdBIVCg1zb3VyY2Vfc2hhMjU2GAEgASgMEiQKBnJhbmdlcxgCIAMoCzIULm5vb2RsZS52MS5CeXRlUmFuZ2UiOgoJQnl0ZVJhbmdlEg0KBXNoYXJkGAEgASgNEg4KBm9mZnNldBgCIAEoBBIOCgZsZW5ndGgYAyABKAQiSQoKUmFuZ2VDaHVuaxINCgVyYW5nZRgBIAEoDRIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDBIOCgZjcmMzMmMYBCABKA0i3gEKD0dlbmVyYXRlUmVxdWVzdBIOCgZwcm9tcHQYASABKAkSGAoQcHJvbXB0X3Rva2VuX2lkcxgCIAMoBRISCgptYXhfdG9rZW5zGAMgASgNEiUKCHNhbXBsaW5nGAQgASgLMhMubm9vZGxlLnYxLlNhbXBsaW5nEhIKCmlnbm9yZV9lb3MYBSABKAgSEwoLd2FudF9sb2dpdHMYBiABKAgSFgoOd2FudF9rdl9oYXNoZXMYByABKAgSFAoMcHJlZmlsbF9yb3dzGAggASgNEg8KB29ic2VydmUYCSABKAkinQEKDUdlbmVyYXRlRXZlbnQSLQoHc3RhcnRlZBgBIAEoCzIaLm5vb2RsZS52MS5HZW5lcmF0ZVN0YXJ0ZWRIABIpCgV0b2tlbhgCIAEoCzIYLm5vb2RsZS52MS5HZW5lcmF0ZVRva2VuSAASJwoEZG9uZRgDIAEoCzIXLm5vb2RsZS52MS5HZW5lcmF0ZURvbmVIAEIJCgdtZXNzYWdlIj8KD0dlbmVyYXRlU3RhcnRlZBISCgpzZXNzaW9uX2lkGAEgASgMEhgKEHByb21wdF90b2tlbl9pZHMYAiADKAUiTgoNR2VuZXJhdGVUb2tlbhINCgVpbmRleBgBIAEoDRIQCgh0b2tlbl9pZBgCIAEoBRIMCgR0ZXh0GAMgASgJEg4KBmxvZ2l0cxgEIAEoDCK/AQoKU3RhZ2VTdGF0cxIMCgRub2RlGAEgASgJEhIKCmZpcnN0X3VuaXQYAiABKA0SEAoIZW5kX3VuaXQYAyABKA0SFgoOY29tcHV0ZV9tc19wNTAYBCABKAESFAoMcXVldWVfbXNfcDUwGAUgASgBEhIKCmhvcF9tc19wNTAYBiABKAESEQoJaG9wX2tub3duGAcgASgIEhUKDXdlaWdodHNfYnl0ZXMYCCABKAQSEQoJcnNzX2J5dGVzGAkgASgEIjsKBkt2SGFzaBINCgVibG9jaxgBIAEoDRIQCghrX3NoYTI1NhgCIAEoDBIQCgh2X3NoYTI1NhgDIAEoDCKuAQoMR2VuZXJhdGVEb25lEhUKDWZpbmlzaF9yZWFzb24YASABKAkSDwoHdHRmdF9tcxgCIAEoARIdChVkZWNvZGVfdG9rZW5zX3Blcl9zZWMYAyABKAESJQoGc3RhZ2VzGAQgAygLMhUubm9vZGxlLnYxLlN0YWdlU3RhdHMSHQoCa3YYBSADKAsyES5ub29kbGUudjEuS3ZIYXNoEhEKCXN0ZXBfcm93cxgGIAMoDSImChBSZWFkVHJhY2VSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAwiGgoKVHJhY2VDaHVuaxIMCgRkYXRhGAEgASgMIg8KDVN0YXR1c1JlcXVlc3QiHgoOU3RhdHVzUmVzcG9uc2USDAoEanNvbhgBIAEoCSpZCgpTdHJlYW1Sb2xlEhsKF1NUUkVBTV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRU1RSRUFNX1JPTEVfU1RFUFMQARIXChNTVFJFQU1fUk9MRV9SRVNVTFRTEAIqpwEKClN0YWdlU3RhdGUSGwoXU1RBR0VfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRTVEFHRV9TVEFURV9GRVRDSElORxABEhcKE1NUQUdFX1NUQVRFX0xPQURJTkcQAhIVChFTVEFHRV9TVEFURV9SRUFEWRADEhYKElNUQUdFX1NUQVRFX0ZBSUxFRBAEEhoKFlNUQUdFX1NUQVRFX1JFU1RBUlRJTkcQBTLTAwoMU3RhZ2VTZXJ2aWNlElIKDUNyZWF0ZVNlc3Npb24SHy5ub29kbGUudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIC5ub29kbGUudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkgKDkV4ZWN1dGVGb3J3YXJkEhkubm9vZGxlLnYxLkZvcndhcmRSZXF1ZXN0Ghcubm9vZGxlLnYxLkZvcndhcmRSZXBseSgBMAESTwoMQ2xvc2VTZXNzaW9uEh4ubm9vZGxlLnYxLkNsb3NlU2Vzc2lvblJlcXVlc3QaHy5ub29kbGUudjEuQ2xvc2VTZXNzaW9uUmVzcG9uc2USNwoEUGluZxIWLm5vb2RsZS52MS5QaW5nUmVxdWVzdBoXLm5vb2RsZS52MS5QaW5nUmVzcG9uc2USYQoSUmVwb3J0Q2FwYWJpbGl0aWVzEiQubm9vZGxlLnYxLlJlcG9ydENhcGFiaWxpdGllc1JlcXVlc3QaJS5ub29kbGUudjEuUmVwb3J0Q2FwYWJpbGl0aWVzUmVzcG9uc2USOAoGUmVhZEt2Ehgubm9vZGxlLnYxLlJlYWRLdlJlcXVlc3QaEi5ub29kbGUudjEuS3ZDaHVuazABMtgCChJDb29yZGluYXRvclNlcnZpY2USQwoESm9pbhIYLm5vb2RsZS52MS5Xb3JrZXJNZXNzYWdlGh0ubm9vZGxlLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESQgoIR2VuZXJhdGUSGi5ub29kbGUudjEuR2VuZXJhdGVSZXF1ZXN0Ghgubm9vZGxlLnYxLkdlbmVyYXRlRXZlbnQwARI9CgZTdGF0dXMSGC5ub29kbGUudjEuU3RhdHVzUmVxdWVzdBoZLm5vb2RsZS52MS5TdGF0dXNSZXNwb25zZRI3CgRQaW5nEhYubm9vZGxlLnYxLlBpbmdSZXF1ZXN0Ghcubm9vZGxlLnYxLlBpbmdSZXNwb25zZRJBCglSZWFkVHJhY2USGy5ub29kbGUudjEuUmVhZFRyYWNlUmVxdWVzdBoVLm5vb2RsZS52MS5UcmFjZUNodW5rMAEyWAoPVHJhbnNmZXJTZXJ2aWNlEkUKC0ZldGNoUmFuZ2VzEh0ubm9vZGxlLnYxLkZldGNoUmFuZ2VzUmVxdWVzdBoVLm5vb2RsZS52MS5SYW5nZUNodW5rMAFiBnByb3RvMw");
 
 /**
  * What one machine can do, measured or read at start-up.
@@ -223,6 +223,49 @@ export type Sampling = Message<"noodle.v1.Sampling"> & {
    * @generated from field: uint32 seed = 6;
    */
   seed: number;
+
+  /**
+   * 0 = off, as 1.
+   *
+   * @generated from field: float typical_p = 7;
+   */
+  typicalP: number;
+
+  /**
+   * @generated from field: float presence_penalty = 8;
+   */
+  presencePenalty: number;
+
+  /**
+   * @generated from field: float frequency_penalty = 9;
+   */
+  frequencyPenalty: number;
+
+  /**
+   * 0 = the default.
+   *
+   * @generated from field: uint32 penalty_last_tokens = 10;
+   */
+  penaltyLastTokens: number;
+
+  /**
+   * Pairs: token and what is added to its logit; -inf bans it.
+   *
+   * @generated from field: repeated int32 bias_token_ids = 11;
+   */
+  biasTokenIds: number[];
+
+  /**
+   * @generated from field: repeated float bias_values = 12;
+   */
+  biasValues: number[];
+
+  /**
+   * GBNF; empty = none.
+   *
+   * @generated from field: string grammar = 13;
+   */
+  grammar: string;
 };
 
 /**
@@ -278,6 +321,20 @@ export type CreateSessionRequest = Message<"noodle.v1.CreateSessionRequest"> & {
    * @generated from field: bool want_logits = 7;
    */
   wantLogits: boolean;
+
+  /**
+   * Where the prompt ends and the grammar begins.
+   *
+   * @generated from field: uint32 prompt_tokens = 8;
+   */
+  promptTokens: number;
+
+  /**
+   * What it starts with instead of nothing. A stage that no longer has it refuses with PREFIX_GONE.
+   *
+   * @generated from field: noodle.v1.Prefix prefix = 9;
+   */
+  prefix?: Prefix | undefined;
 };
 
 /**
@@ -286,6 +343,35 @@ export type CreateSessionRequest = Message<"noodle.v1.CreateSessionRequest"> & {
  */
 export const CreateSessionRequestSchema: GenMessage<CreateSessionRequest> = /*@__PURE__*/
   messageDesc(file_noodle_v1_noodle, 4);
+
+/**
+ * The first positions of another session, running or closed with keep_kv.
+ *
+ * @generated from message noodle.v1.Prefix
+ */
+export type Prefix = Message<"noodle.v1.Prefix"> & {
+  /**
+   * @generated from field: bytes session_id = 1;
+   */
+  sessionId: Uint8Array;
+
+  /**
+   * @generated from field: uint32 slot = 2;
+   */
+  slot: number;
+
+  /**
+   * @generated from field: uint32 tokens = 3;
+   */
+  tokens: number;
+};
+
+/**
+ * Describes the message noodle.v1.Prefix.
+ * Use `create(PrefixSchema)` to create a new message.
+ */
+export const PrefixSchema: GenMessage<Prefix> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 5);
 
 /**
  * @generated from message noodle.v1.CreateSessionResponse
@@ -302,7 +388,7 @@ export type CreateSessionResponse = Message<"noodle.v1.CreateSessionResponse"> &
  * Use `create(CreateSessionResponseSchema)` to create a new message.
  */
 export const CreateSessionResponseSchema: GenMessage<CreateSessionResponse> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 5);
+  messageDesc(file_noodle_v1_noodle, 6);
 
 /**
  * @generated from message noodle.v1.CloseSessionRequest
@@ -322,6 +408,14 @@ export type CloseSessionRequest = Message<"noodle.v1.CloseSessionRequest"> & {
    * @generated from field: uint32 fence = 3;
    */
   fence: number;
+
+  /**
+   * Keep its keys and values for a session that begins alike, until its slot is taken. What an ended session keeps is
+   * freed by closing it again without this.
+   *
+   * @generated from field: bool keep_kv = 4;
+   */
+  keepKv: boolean;
 };
 
 /**
@@ -329,7 +423,7 @@ export type CloseSessionRequest = Message<"noodle.v1.CloseSessionRequest"> & {
  * Use `create(CloseSessionRequestSchema)` to create a new message.
  */
 export const CloseSessionRequestSchema: GenMessage<CloseSessionRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 6);
+  messageDesc(file_noodle_v1_noodle, 7);
 
 /**
  * @generated from message noodle.v1.CloseSessionResponse
@@ -339,6 +433,13 @@ export type CloseSessionResponse = Message<"noodle.v1.CloseSessionResponse"> & {
    * @generated from field: bool existed = 1;
    */
   existed: boolean;
+
+  /**
+   * Positions that are kept.
+   *
+   * @generated from field: uint32 kept_tokens = 2;
+   */
+  keptTokens: number;
 };
 
 /**
@@ -346,7 +447,7 @@ export type CloseSessionResponse = Message<"noodle.v1.CloseSessionResponse"> & {
  * Use `create(CloseSessionResponseSchema)` to create a new message.
  */
 export const CloseSessionResponseSchema: GenMessage<CloseSessionResponse> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 7);
+  messageDesc(file_noodle_v1_noodle, 8);
 
 /**
  * @generated from message noodle.v1.ForwardRequest
@@ -375,7 +476,7 @@ export type ForwardRequest = Message<"noodle.v1.ForwardRequest"> & {
  * Use `create(ForwardRequestSchema)` to create a new message.
  */
 export const ForwardRequestSchema: GenMessage<ForwardRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 8);
+  messageDesc(file_noodle_v1_noodle, 9);
 
 /**
  * @generated from message noodle.v1.OpenStream
@@ -409,7 +510,7 @@ export type OpenStream = Message<"noodle.v1.OpenStream"> & {
  * Use `create(OpenStreamSchema)` to create a new message.
  */
 export const OpenStreamSchema: GenMessage<OpenStream> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 9);
+  messageDesc(file_noodle_v1_noodle, 10);
 
 /**
  * A part of a frame (src/protocol/frame.ts); frames above the message cap travel in several, in order.
@@ -433,7 +534,7 @@ export type FrameChunk = Message<"noodle.v1.FrameChunk"> & {
  * Use `create(FrameChunkSchema)` to create a new message.
  */
 export const FrameChunkSchema: GenMessage<FrameChunk> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 10);
+  messageDesc(file_noodle_v1_noodle, 11);
 
 /**
  * @generated from message noodle.v1.ForwardReply
@@ -476,7 +577,7 @@ export type ForwardReply = Message<"noodle.v1.ForwardReply"> & {
  * Use `create(ForwardReplySchema)` to create a new message.
  */
 export const ForwardReplySchema: GenMessage<ForwardReply> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 11);
+  messageDesc(file_noodle_v1_noodle, 12);
 
 /**
  * @generated from message noodle.v1.Opened
@@ -505,7 +606,7 @@ export type Opened = Message<"noodle.v1.Opened"> & {
  * Use `create(OpenedSchema)` to create a new message.
  */
 export const OpenedSchema: GenMessage<Opened> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 12);
+  messageDesc(file_noodle_v1_noodle, 13);
 
 /**
  * The stage has computed the step and passed it on; grants one credit.
@@ -531,7 +632,7 @@ export type StepAck = Message<"noodle.v1.StepAck"> & {
  * Use `create(StepAckSchema)` to create a new message.
  */
 export const StepAckSchema: GenMessage<StepAck> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 13);
+  messageDesc(file_noodle_v1_noodle, 14);
 
 /**
  * @generated from message noodle.v1.StepError
@@ -543,6 +644,10 @@ export type StepError = Message<"noodle.v1.StepError"> & {
   stepId: bigint;
 
   /**
+   * Where only some of the step's sessions are at fault, details_json lists them as "sessionIds" (hexadecimal). The
+   * others are where they were on this stage; their runs may be sent again under the same keys, and the stages before,
+   * which have computed them, answer from the kept reply.
+   *
    * @generated from field: noodle.v1.ErrorInfo error = 2;
    */
   error?: ErrorInfo | undefined;
@@ -553,7 +658,7 @@ export type StepError = Message<"noodle.v1.StepError"> & {
  * Use `create(StepErrorSchema)` to create a new message.
  */
 export const StepErrorSchema: GenMessage<StepError> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 14);
+  messageDesc(file_noodle_v1_noodle, 15);
 
 /**
  * @generated from message noodle.v1.StageTiming
@@ -599,7 +704,7 @@ export type StageTiming = Message<"noodle.v1.StageTiming"> & {
  * Use `create(StageTimingSchema)` to create a new message.
  */
 export const StageTimingSchema: GenMessage<StageTiming> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 15);
+  messageDesc(file_noodle_v1_noodle, 16);
 
 /**
  * The last stage answers every step, also those that give no token: the coordinator has the timings of all of them.
@@ -621,6 +726,13 @@ export type StepResult = Message<"noodle.v1.StepResult"> & {
    * @generated from field: repeated noodle.v1.StageTiming timings = 3;
    */
   timings: StageTiming[];
+
+  /**
+   * Of the rows that asked for them, in order.
+   *
+   * @generated from field: repeated noodle.v1.RowLogprobs logprobs = 4;
+   */
+  logprobs: RowLogprobs[];
 };
 
 /**
@@ -628,7 +740,7 @@ export type StepResult = Message<"noodle.v1.StepResult"> & {
  * Use `create(StepResultSchema)` to create a new message.
  */
 export const StepResultSchema: GenMessage<StepResult> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 16);
+  messageDesc(file_noodle_v1_noodle, 17);
 
 /**
  * @generated from message noodle.v1.SampledToken
@@ -674,7 +786,55 @@ export type SampledToken = Message<"noodle.v1.SampledToken"> & {
  * Use `create(SampledTokenSchema)` to create a new message.
  */
 export const SampledTokenSchema: GenMessage<SampledToken> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 17);
+  messageDesc(file_noodle_v1_noodle, 18);
+
+/**
+ * The log-probability of one token, natural logarithm, of the model's own distribution.
+ *
+ * @generated from message noodle.v1.RowLogprobs
+ */
+export type RowLogprobs = Message<"noodle.v1.RowLogprobs"> & {
+  /**
+   * @generated from field: bytes session_id = 1;
+   */
+  sessionId: Uint8Array;
+
+  /**
+   * Position of the token.
+   *
+   * @generated from field: uint32 position = 2;
+   */
+  position: number;
+
+  /**
+   * @generated from field: int32 token_id = 3;
+   */
+  tokenId: number;
+
+  /**
+   * @generated from field: float logprob = 4;
+   */
+  logprob: number;
+
+  /**
+   * Best first.
+   *
+   * @generated from field: repeated int32 top_token_ids = 5;
+   */
+  topTokenIds: number[];
+
+  /**
+   * @generated from field: repeated float top_logprobs = 6;
+   */
+  topLogprobs: number[];
+};
+
+/**
+ * Describes the message noodle.v1.RowLogprobs.
+ * Use `create(RowLogprobsSchema)` to create a new message.
+ */
+export const RowLogprobsSchema: GenMessage<RowLogprobs> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 19);
 
 /**
  * @generated from message noodle.v1.PingRequest
@@ -693,7 +853,7 @@ export type PingRequest = Message<"noodle.v1.PingRequest"> & {
  * Use `create(PingRequestSchema)` to create a new message.
  */
 export const PingRequestSchema: GenMessage<PingRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 18);
+  messageDesc(file_noodle_v1_noodle, 20);
 
 /**
  * @generated from message noodle.v1.PingResponse
@@ -734,7 +894,7 @@ export type PingResponse = Message<"noodle.v1.PingResponse"> & {
  * Use `create(PingResponseSchema)` to create a new message.
  */
 export const PingResponseSchema: GenMessage<PingResponse> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 19);
+  messageDesc(file_noodle_v1_noodle, 21);
 
 /**
  * @generated from message noodle.v1.ReportCapabilitiesRequest
@@ -747,7 +907,7 @@ export type ReportCapabilitiesRequest = Message<"noodle.v1.ReportCapabilitiesReq
  * Use `create(ReportCapabilitiesRequestSchema)` to create a new message.
  */
 export const ReportCapabilitiesRequestSchema: GenMessage<ReportCapabilitiesRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 20);
+  messageDesc(file_noodle_v1_noodle, 22);
 
 /**
  * @generated from message noodle.v1.ReportCapabilitiesResponse
@@ -764,7 +924,7 @@ export type ReportCapabilitiesResponse = Message<"noodle.v1.ReportCapabilitiesRe
  * Use `create(ReportCapabilitiesResponseSchema)` to create a new message.
  */
 export const ReportCapabilitiesResponseSchema: GenMessage<ReportCapabilitiesResponse> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 21);
+  messageDesc(file_noodle_v1_noodle, 23);
 
 /**
  * @generated from message noodle.v1.ReadKvRequest
@@ -793,7 +953,7 @@ export type ReadKvRequest = Message<"noodle.v1.ReadKvRequest"> & {
  * Use `create(ReadKvRequestSchema)` to create a new message.
  */
 export const ReadKvRequestSchema: GenMessage<ReadKvRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 22);
+  messageDesc(file_noodle_v1_noodle, 24);
 
 /**
  * @generated from message noodle.v1.KvChunk
@@ -837,7 +997,7 @@ export type KvChunk = Message<"noodle.v1.KvChunk"> & {
  * Use `create(KvChunkSchema)` to create a new message.
  */
 export const KvChunkSchema: GenMessage<KvChunk> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 23);
+  messageDesc(file_noodle_v1_noodle, 25);
 
 /**
  * @generated from message noodle.v1.WorkerMessage
@@ -884,7 +1044,7 @@ export type WorkerMessage = Message<"noodle.v1.WorkerMessage"> & {
  * Use `create(WorkerMessageSchema)` to create a new message.
  */
 export const WorkerMessageSchema: GenMessage<WorkerMessage> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 24);
+  messageDesc(file_noodle_v1_noodle, 26);
 
 /**
  * @generated from message noodle.v1.Register
@@ -918,7 +1078,7 @@ export type Register = Message<"noodle.v1.Register"> & {
  * Use `create(RegisterSchema)` to create a new message.
  */
 export const RegisterSchema: GenMessage<Register> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 25);
+  messageDesc(file_noodle_v1_noodle, 27);
 
 /**
  * @generated from message noodle.v1.Heartbeat
@@ -950,6 +1110,19 @@ export type Heartbeat = Message<"noodle.v1.Heartbeat"> & {
    * @generated from field: uint64 observations_dropped = 5;
    */
   observationsDropped: bigint;
+
+  /**
+   * Since the stage host's start: time that the engine has computed, and time that has passed. Their differences
+   * between two heartbeats give the share of the time that the engine was busy.
+   *
+   * @generated from field: uint64 engine_busy_ns = 6;
+   */
+  engineBusyNs: bigint;
+
+  /**
+   * @generated from field: uint64 engine_wall_ns = 7;
+   */
+  engineWallNs: bigint;
 };
 
 /**
@@ -957,7 +1130,7 @@ export type Heartbeat = Message<"noodle.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 26);
+  messageDesc(file_noodle_v1_noodle, 28);
 
 /**
  * The inside of one stage in one step; only for steps whose frame asked for it, and behind the step's own delivery.
@@ -1080,7 +1253,7 @@ export type Observation = Message<"noodle.v1.Observation"> & {
  * Use `create(ObservationSchema)` to create a new message.
  */
 export const ObservationSchema: GenMessage<Observation> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 27);
+  messageDesc(file_noodle_v1_noodle, 29);
 
 /**
  * @generated from message noodle.v1.StageReport
@@ -1154,7 +1327,7 @@ export type StageReport = Message<"noodle.v1.StageReport"> & {
  * Use `create(StageReportSchema)` to create a new message.
  */
 export const StageReportSchema: GenMessage<StageReport> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 28);
+  messageDesc(file_noodle_v1_noodle, 30);
 
 /**
  * @generated from message noodle.v1.Leaving
@@ -1171,7 +1344,7 @@ export type Leaving = Message<"noodle.v1.Leaving"> & {
  * Use `create(LeavingSchema)` to create a new message.
  */
 export const LeavingSchema: GenMessage<Leaving> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 29);
+  messageDesc(file_noodle_v1_noodle, 31);
 
 /**
  * @generated from message noodle.v1.CoordinatorMessage
@@ -1224,7 +1397,7 @@ export type CoordinatorMessage = Message<"noodle.v1.CoordinatorMessage"> & {
  * Use `create(CoordinatorMessageSchema)` to create a new message.
  */
 export const CoordinatorMessageSchema: GenMessage<CoordinatorMessage> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 30);
+  messageDesc(file_noodle_v1_noodle, 32);
 
 /**
  * @generated from message noodle.v1.Registered
@@ -1256,7 +1429,7 @@ export type Registered = Message<"noodle.v1.Registered"> & {
  * Use `create(RegisteredSchema)` to create a new message.
  */
 export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 31);
+  messageDesc(file_noodle_v1_noodle, 33);
 
 /**
  * @generated from message noodle.v1.HeartbeatAck
@@ -1273,7 +1446,7 @@ export type HeartbeatAck = Message<"noodle.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 32);
+  messageDesc(file_noodle_v1_noodle, 34);
 
 /**
  * PREPARE of reliability rule 5: load, verify, self-test, report ready.
@@ -1366,7 +1539,7 @@ export type Assign = Message<"noodle.v1.Assign"> & {
  * Use `create(AssignSchema)` to create a new message.
  */
 export const AssignSchema: GenMessage<Assign> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 33);
+  messageDesc(file_noodle_v1_noodle, 35);
 
 /**
  * @generated from message noodle.v1.ModelIdentity
@@ -1411,7 +1584,7 @@ export type ModelIdentity = Message<"noodle.v1.ModelIdentity"> & {
  * Use `create(ModelIdentitySchema)` to create a new message.
  */
 export const ModelIdentitySchema: GenMessage<ModelIdentity> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 34);
+  messageDesc(file_noodle_v1_noodle, 36);
 
 /**
  * @generated from message noodle.v1.TensorHash
@@ -1433,7 +1606,7 @@ export type TensorHash = Message<"noodle.v1.TensorHash"> & {
  * Use `create(TensorHashSchema)` to create a new message.
  */
 export const TensorHashSchema: GenMessage<TensorHash> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 35);
+  messageDesc(file_noodle_v1_noodle, 37);
 
 /**
  * @generated from message noodle.v1.Retire
@@ -1450,7 +1623,7 @@ export type Retire = Message<"noodle.v1.Retire"> & {
  * Use `create(RetireSchema)` to create a new message.
  */
 export const RetireSchema: GenMessage<Retire> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 36);
+  messageDesc(file_noodle_v1_noodle, 38);
 
 /**
  * @generated from message noodle.v1.Shutdown
@@ -1467,7 +1640,7 @@ export type Shutdown = Message<"noodle.v1.Shutdown"> & {
  * Use `create(ShutdownSchema)` to create a new message.
  */
 export const ShutdownSchema: GenMessage<Shutdown> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 37);
+  messageDesc(file_noodle_v1_noodle, 39);
 
 /**
  * @generated from message noodle.v1.FetchRangesRequest
@@ -1489,7 +1662,7 @@ export type FetchRangesRequest = Message<"noodle.v1.FetchRangesRequest"> & {
  * Use `create(FetchRangesRequestSchema)` to create a new message.
  */
 export const FetchRangesRequestSchema: GenMessage<FetchRangesRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 38);
+  messageDesc(file_noodle_v1_noodle, 40);
 
 /**
  * @generated from message noodle.v1.ByteRange
@@ -1516,7 +1689,7 @@ export type ByteRange = Message<"noodle.v1.ByteRange"> & {
  * Use `create(ByteRangeSchema)` to create a new message.
  */
 export const ByteRangeSchema: GenMessage<ByteRange> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 39);
+  messageDesc(file_noodle_v1_noodle, 41);
 
 /**
  * @generated from message noodle.v1.RangeChunk
@@ -1548,7 +1721,7 @@ export type RangeChunk = Message<"noodle.v1.RangeChunk"> & {
  * Use `create(RangeChunkSchema)` to create a new message.
  */
 export const RangeChunkSchema: GenMessage<RangeChunk> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 40);
+  messageDesc(file_noodle_v1_noodle, 42);
 
 /**
  * @generated from message noodle.v1.GenerateRequest
@@ -1611,7 +1784,7 @@ export type GenerateRequest = Message<"noodle.v1.GenerateRequest"> & {
  * Use `create(GenerateRequestSchema)` to create a new message.
  */
 export const GenerateRequestSchema: GenMessage<GenerateRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 41);
+  messageDesc(file_noodle_v1_noodle, 43);
 
 /**
  * @generated from message noodle.v1.GenerateEvent
@@ -1646,7 +1819,7 @@ export type GenerateEvent = Message<"noodle.v1.GenerateEvent"> & {
  * Use `create(GenerateEventSchema)` to create a new message.
  */
 export const GenerateEventSchema: GenMessage<GenerateEvent> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 42);
+  messageDesc(file_noodle_v1_noodle, 44);
 
 /**
  * @generated from message noodle.v1.GenerateStarted
@@ -1668,7 +1841,7 @@ export type GenerateStarted = Message<"noodle.v1.GenerateStarted"> & {
  * Use `create(GenerateStartedSchema)` to create a new message.
  */
 export const GenerateStartedSchema: GenMessage<GenerateStarted> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 43);
+  messageDesc(file_noodle_v1_noodle, 45);
 
 /**
  * @generated from message noodle.v1.GenerateToken
@@ -1700,7 +1873,7 @@ export type GenerateToken = Message<"noodle.v1.GenerateToken"> & {
  * Use `create(GenerateTokenSchema)` to create a new message.
  */
 export const GenerateTokenSchema: GenMessage<GenerateToken> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 44);
+  messageDesc(file_noodle_v1_noodle, 46);
 
 /**
  * @generated from message noodle.v1.StageStats
@@ -1757,7 +1930,7 @@ export type StageStats = Message<"noodle.v1.StageStats"> & {
  * Use `create(StageStatsSchema)` to create a new message.
  */
 export const StageStatsSchema: GenMessage<StageStats> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 45);
+  messageDesc(file_noodle_v1_noodle, 47);
 
 /**
  * @generated from message noodle.v1.KvHash
@@ -1784,7 +1957,7 @@ export type KvHash = Message<"noodle.v1.KvHash"> & {
  * Use `create(KvHashSchema)` to create a new message.
  */
 export const KvHashSchema: GenMessage<KvHash> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 46);
+  messageDesc(file_noodle_v1_noodle, 48);
 
 /**
  * @generated from message noodle.v1.GenerateDone
@@ -1828,7 +2001,7 @@ export type GenerateDone = Message<"noodle.v1.GenerateDone"> & {
  * Use `create(GenerateDoneSchema)` to create a new message.
  */
 export const GenerateDoneSchema: GenMessage<GenerateDone> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 47);
+  messageDesc(file_noodle_v1_noodle, 49);
 
 /**
  * @generated from message noodle.v1.ReadTraceRequest
@@ -1845,7 +2018,7 @@ export type ReadTraceRequest = Message<"noodle.v1.ReadTraceRequest"> & {
  * Use `create(ReadTraceRequestSchema)` to create a new message.
  */
 export const ReadTraceRequestSchema: GenMessage<ReadTraceRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 48);
+  messageDesc(file_noodle_v1_noodle, 50);
 
 /**
  * A part of a document of schema noodle.trace.v1, UTF-8; the parts in order are the document.
@@ -1864,7 +2037,7 @@ export type TraceChunk = Message<"noodle.v1.TraceChunk"> & {
  * Use `create(TraceChunkSchema)` to create a new message.
  */
 export const TraceChunkSchema: GenMessage<TraceChunk> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 49);
+  messageDesc(file_noodle_v1_noodle, 51);
 
 /**
  * @generated from message noodle.v1.StatusRequest
@@ -1877,7 +2050,7 @@ export type StatusRequest = Message<"noodle.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 50);
+  messageDesc(file_noodle_v1_noodle, 52);
 
 /**
  * @generated from message noodle.v1.StatusResponse
@@ -1896,7 +2069,7 @@ export type StatusResponse = Message<"noodle.v1.StatusResponse"> & {
  * Use `create(StatusResponseSchema)` to create a new message.
  */
 export const StatusResponseSchema: GenMessage<StatusResponse> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 51);
+  messageDesc(file_noodle_v1_noodle, 53);
 
 /**
  * @generated from enum noodle.v1.StreamRole

@@ -1,0 +1,25 @@
+import type { ApiLimits } from "./limits.ts";
+import type { ServedModel } from "./served-model.ts";
+
+/** Whoever counts. */
+export interface ApiMetricsSource {
+  readonly contentType: string;
+  render(): Promise<string>;
+}
+
+export interface ApiServerOptions {
+  /** More can be served later. @default none */
+  readonly models?: readonly ServedModel[];
+  /** @default DEFAULT_LIMITS */
+  readonly limits?: Partial<ApiLimits>;
+  /** Asked for by every route but `/`, `/live` and `/ready`. @default none are asked for */
+  readonly apiKeys?: readonly string[];
+  /** HTML of the page at `/`: one file, with its scripts and styles in it. @default null = none */
+  readonly page?: string | null;
+  /** Names, beside those of this machine, that requests over loopback may be sent to. @default none */
+  readonly allowedHosts?: readonly string[];
+  /** Origins whose pages may read the answers, such as `http://localhost:3000`; `*` = all. @default none */
+  readonly corsOrigins?: readonly string[];
+  /** Of this release; stands in the OpenAPI document. @default "0.0.0" */
+  readonly version?: string;
+}

@@ -1,0 +1,44 @@
+import Fastify, { type FastifyInstance, type FastifyReply } from "fastify";
+import { NoodleError } from "../common/index.ts";
+import { answerClientError, translateFrameworkError } from "./client-errors.ts";
+import { chooseRequestId } from "./guards.ts";
+import { readJsonBody } from "./json-body.ts";
+import type { ApiLimits } from "./limits.ts";
+
+/** Connections beyond the limit that get an answer, before the rest is closed unread. */
+const SPARE_CONNECTIONS = 64;
+
+/**
+ * An HTTP server without routes: it holds the limits of connections, headers and bodies, reads JSON and nothing else, and
+ * has its own errors answered like all others.
+ */
+export function createApp(
+  limits: ApiLimits,
+  answerError: (reply: FastifyReply, error: Error) => void,
+): FastifyInstance {
+  const app = Fastify({
+    bodyLimit: limits.bodyBytes,
+    keepAliveTimeout: limits.idleTimeoutMs,
+    requestTimeout: limits.requestTimeoutMs,
+    forceCloseConnections: true,
+    genReqId: chooseRequestId,
+    http: {
+      headersTimeout: Math.min(limits.headersTimeoutMs, limits.requestTimeoutMs),
+      maxHeaderSize: limits.headerBytes,
+      connectionsCheckingInterval: Math.min(1000, limits.headersTimeoutMs),
+    },
+    clientErrorHandler: (error, socket) => answerClientError(error, socket, limits),
+    frameworkErrors: (error, _request, reply) => answerError(reply, translateFrameworkError(error, limits)),
+  });
+  app.server.maxConnections = limits.connections + SPARE_CONNECTIONS;
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser("application/json", { parseAs: "buffer" }, (_request, body, done) => {
+    try {
+      done(null, readJsonBody(body as Buffer, limits));
+    } catch (error) {
+      done(NoodleError.from(error));
+    }
+  });
+  app.setErrorHandler((error, _request, reply) => answerError(reply, translateFrameworkError(error, limits)));
+  return app;
+}

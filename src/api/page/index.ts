@@ -1,0 +1,1 @@
+export { readChatPage } from "./chat-page.ts";

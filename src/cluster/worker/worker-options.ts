@@ -1,0 +1,30 @@
+import type { StageFileSource } from "../stage-files/index.ts";
+import type { StageReportInit } from "./coordinator-link.ts";
+import type { EngineChoice } from "./engine-messages.ts";
+
+export interface WorkerOptions {
+  /** host:port of the coordinator. */
+  readonly join: string;
+  /** @default "127.0.0.1" */
+  readonly listenHost?: string;
+  /** 0 = any free port. @default 0 */
+  readonly listenPort?: number;
+  /** host:port as peers reach this worker. @default listenHost and the port that was bound */
+  readonly advertise?: string;
+  /** @default the host's name */
+  readonly name?: string;
+  readonly dataDirectory: string;
+  /** `--memory`. @default what is free at the start */
+  readonly memoryLimitBytes?: number;
+  readonly threads: number;
+  readonly engine: EngineChoice;
+  readonly noodlecoreVersion: string;
+  readonly stageFiles: StageFileSource;
+  /** Ends the worker when it loses a coordinator that it was registered with. @default false */
+  readonly exitWithCoordinator?: boolean;
+  /** Longest time until the first registration. @default 10000 */
+  readonly joinTimeoutMs?: number;
+  readonly onReport?: (report: StageReportInit) => void;
+  /** Something that a person at the terminal may want to know. */
+  readonly onNotice?: (text: string) => void;
+}
