@@ -155,6 +155,6 @@ async function openLogs({ context, model, engine }: ObservedRun, directory: stri
     facts: { noodlecoreVersion: PACKAGE_VERSION, engineBuild: engine.build, engineVariant: engine.variant },
     onProblem: ({ name: event, message }) => context.out.note(`${event}: ${message}`),
   });
-  writer.describe({ model: { name, sourceSha256: null, units: model.units.length } });
+  writer.describe({ model: { name, units: model.units.length } });
   return writer;
 }

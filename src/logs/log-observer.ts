@@ -3,6 +3,7 @@ import type {
   EventRecord,
   LayerRecord,
   LinkRecord,
+  ModelRecord,
   NodeRecord,
   PlanRecord,
   RequestRecord,
@@ -62,6 +63,10 @@ export class LogObserver implements ClusterObserver {
 
   onNode(record: NodeRecord): void {
     this.#writer.write("node", writeNodeRow(record));
+  }
+
+  onModel({ sourceSha256, units }: ModelRecord): void {
+    this.#writer.describe({ model: { sourceSha256, units } });
   }
 
   onPlan(record: PlanRecord): void {

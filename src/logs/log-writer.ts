@@ -15,6 +15,8 @@ const CHUNK_BYTES = 2 ** 16;
 const DEFAULT_ROW_BYTES = 512;
 const CLOSE_TIMEOUT_MS = 5000;
 
+const UNKNOWN_MODEL: LogModel = { name: null, sourceSha256: null, units: 0 };
+
 export interface LogWriterStats {
   readonly rowsWritten: number;
   /** Dropped because the queue was full, or given up at the end. */
@@ -109,8 +111,8 @@ export class LogWriter {
   }
 
   /** Puts what has become known into the headers of files that are begun from now on. */
-  describe(work: { readonly model?: LogModel; readonly plan?: LogPlan }): void {
-    this.#model = work.model ?? this.#model;
+  describe(work: { readonly model?: Partial<LogModel>; readonly plan?: LogPlan }): void {
+    if (work.model !== undefined) this.#model = { ...UNKNOWN_MODEL, ...this.#model, ...work.model };
     this.#plan = work.plan ?? this.#plan;
   }
 

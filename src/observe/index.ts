@@ -18,6 +18,7 @@ export type {
   LayerRecord,
   LinkRecord,
   NodeRecord,
+  ModelRecord,
   PlanRecord,
   RequestRecord,
   StageStepRecord,

@@ -73,6 +73,7 @@ export type RequestRecord =
       readonly type: "end";
       readonly requestId: string;
       readonly monoNs: number;
+      /** When it was called for: what it waited for its slot counts. */
       readonly startMonoNs: number;
       /** Its first step was sent; null when none was. */
       readonly firstStepMonoNs: number | null;
@@ -119,6 +120,13 @@ export interface PlanRecord {
   readonly reason: string;
 }
 
+/** What the cluster serves; told before the first plan. */
+export interface ModelRecord {
+  /** Of the whole file, all shards in order, hex. */
+  readonly sourceSha256: string;
+  readonly units: number;
+}
+
 /** Something that happened once: a worker joined, a stage failed, a log lost rows. */
 export interface EventRecord {
   /** Dotted, stable: `worker.joined`, `worker.lost`, `stage.failed`, `log.rows_lost`, ... */
@@ -136,6 +144,7 @@ export interface ClusterObserver {
   onLayer?(record: LayerRecord): void;
   onLink?(record: LinkRecord): void;
   onNode?(record: NodeRecord): void;
+  onModel?(record: ModelRecord): void;
   onPlan?(record: PlanRecord): void;
   onEvent?(record: EventRecord): void;
 }

@@ -12,6 +12,8 @@ const OVERLAP_CHUNKS = 4;
  */
 const SHORT_PROMPT_ROWS = 256;
 const SHORT_PROMPT_CHUNKS = 4;
+/** While at least as many read as decode: then most of those who wait, wait for a first token. */
+const BURST_CHUNKS = 2;
 
 /**
  * Rows of a prompt's next chunk.
@@ -34,7 +36,8 @@ export function countChunkRows(
     // Each session gets its share of the time: many prompts beside few that decode are read in longer chunks.
     const share = Math.max(1, Math.floor(beside.reading / beside.decoding));
     const { promptRows } = session;
-    const few = promptRows <= SHORT_PROMPT_ROWS ? Math.ceil(promptRows / SHORT_PROMPT_CHUNKS) : 0;
+    const chunks = beside.reading >= beside.decoding ? BURST_CHUNKS : SHORT_PROMPT_CHUNKS;
+    const few = promptRows <= SHORT_PROMPT_ROWS ? Math.ceil(promptRows / chunks) : 0;
     return Math.min(left, most, Math.max(few, policy.mixedPrefillRows * share));
   }
   if (policy.stages === 1) return Math.min(left, most);

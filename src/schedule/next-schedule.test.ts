@@ -126,12 +126,14 @@ describe("prompt chunks", () => {
     expect([1, 2, 3, 4].map(chunkBeside)).toEqual([12, 4, 4, 4]);
   });
 
-  it("of a short prompt are a few, also while others decode", () => {
+  it("of a short prompt are a few, also while others decode, and fewer where as many read as decode", () => {
     const turn = { lastClient: null, lastPromptClient: null, decodesSincePrefill: 1 };
-    const inFlight = [{ phase: "decode" as const, rows: 1, slots: [0] }];
-    const rowsOf = (rows: number): number | undefined =>
-      schedule([prompt(2, rows)], { prefillRows: 128 }, { inFlight, turn }).batches[0]?.runs[0]?.rows;
-    expect([6, 128, 256, 257].map(rowsOf)).toEqual([4, 32, 64, 4]);
+    const rowsOf = (rows: number, slots: readonly number[]): number | undefined => {
+      const inFlight = [{ phase: "decode" as const, rows: slots.length, slots }];
+      return schedule([prompt(2, rows)], { prefillRows: 128 }, { inFlight, turn }).batches[0]?.runs[0]?.rows;
+    };
+    expect([6, 128, 256, 257].map((rows) => rowsOf(rows, [0, 1]))).toEqual([4, 32, 64, 4]);
+    expect([6, 128, 256, 257].map((rows) => rowsOf(rows, [0]))).toEqual([4, 64, 128, 4]);
   });
 
   it("of several prompts take turns by client, and within a client one is finished first", () => {

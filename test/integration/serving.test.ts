@@ -337,7 +337,9 @@ describe("prefixes", () => {
     const first = await collect(cluster.coordinator.generate(turn(prompt), never));
     expect(first.done.cachedTokens).toBe(0);
     const longer = [...prompt, ...first.tokens, 5, 6, 7];
-    const second = await collect(cluster.coordinator.generate({ ...turn(longer), wantKvHashes: true }, never));
+    const second = await collect(
+      cluster.coordinator.generate({ ...turn(longer), wantKvHashes: true, cachePrompt: true }, never),
+    );
     expect(second.done.cachedTokens).toBe(prompt.length + first.tokens.length - 1);
     expect(second.tokens).toEqual(generateUndivided(turn(longer)).tokens);
     // The whole prompt is there: its last row is computed all the same.

@@ -6,6 +6,8 @@
   const MODELS_AGAIN_MS = 2000;
   /** The API's own default is meant for completing a line. */
   const TEXT_TOKENS = 256;
+  /** A small context has to hold a few turns. */
+  const TEXT_SHARE = 1 / 4;
 
   const find = (id) => document.getElementById(id);
   const view = {
@@ -33,6 +35,8 @@
   let answering = null;
   /** Whether a model has a chat template, by its id. */
   const templates = new Map();
+  /** Tokens that each model sees at most. */
+  let contexts = new Map();
 
   function make(tag, name, text) {
     const element = document.createElement(tag);
@@ -71,6 +75,7 @@
       if (!response.ok) throw await readError(response);
       const { data } = await response.json();
       if (data.length === 0) throw new Error("the models are being loaded");
+      contexts = new Map(data.map(({ id, max_model_len: tokens }) => [String(id), tokens]));
       const chosen = view.model.value;
       view.model.replaceChildren(
         ...data.map(({ id }) => {
@@ -168,7 +173,8 @@
     const prompt = readMessages()
       .map(({ content }) => content)
       .join("");
-    return open("v1/completions", { max_tokens: TEXT_TOKENS, ...fields, prompt }, signal);
+    const most = Math.floor((contexts.get(fields.model) ?? Number.POSITIVE_INFINITY) * TEXT_SHARE);
+    return open("v1/completions", { max_tokens: Math.min(TEXT_TOKENS, most), ...fields, prompt }, signal);
   }
 
   /** What is known of an answer: its text, times, and what the server says of it. */

@@ -112,7 +112,9 @@ export class Coordinator {
     }
     const { observer, sampleEvery, sampleLevel, hooks, observePrompts } = options;
     const sampling = { every: hooks ? sampleEvery : 0, level: sampleLevel };
-    this.#recorder = observer === null ? null : new Recorder({ observer, sampling, withPrompts: observePrompts });
+    const model = { sourceSha256: hashOf(source), units: source.unitCount };
+    this.#recorder =
+      observer === null ? null : new Recorder({ observer, sampling, withPrompts: observePrompts, model });
     this.#probe = new LinkProbe((record) => this.#recorder?.link(record));
     this.#serving = this.#createServing();
     this.#connector = new Connector({

@@ -46,7 +46,8 @@ export class Generation implements WaitingRequest {
   readonly priority: number;
   readonly output = new EventQueue<GenerateEvent>();
   readonly #host: GenerationHost;
-  readonly #startMs: number;
+  /** When it was called for. */
+  readonly startMs: number;
   #session: Session | null = null;
   #cancelled: NoodleError | null = null;
   /** Ends the waiting for a slot. */
@@ -68,7 +69,7 @@ export class Generation implements WaitingRequest {
       tokens: promptTokenIds,
       cachePrompt: (request.cachePrompt ?? !isVerified) && !afresh,
     };
-    this.#startMs = host.nowMs();
+    this.startMs = host.nowMs();
   }
 
   get client(): string {
@@ -165,7 +166,7 @@ export class Generation implements WaitingRequest {
   async #serve(session: Session, admission: Admission): Promise<void> {
     await this.#host.open(session, admission, this.prompt);
     const { cachedTokens } = session;
-    const queueMs = this.#slotMs - this.#startMs;
+    const queueMs = this.#slotMs - this.startMs;
     const promptTokenIds = this.prompt.tokens;
     this.output.push({ type: "started", sessionId: session.id, promptTokenIds, cachedTokens, queueMs });
     await untilAborted(session.over);
@@ -184,12 +185,12 @@ export class Generation implements WaitingRequest {
       finishReason: must(session.finishReason, "finish reason"),
       stopText,
       generatedTokens,
-      queueMs: this.#slotMs - this.#startMs,
+      queueMs: this.#slotMs - this.startMs,
       prefillMs: firstMs - this.#slotMs,
       decodeMs,
       cachedTokens,
       notes,
-      ttftMs: firstMs - this.#startMs,
+      ttftMs: firstMs - this.startMs,
       decodeTokensPerSec: generatedTokens < 2 || decodeMs <= 0 ? 0 : ((generatedTokens - 1) * 1000) / decodeMs,
       stages: this.#host.describeStages(session),
       kv,

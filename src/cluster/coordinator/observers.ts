@@ -2,7 +2,16 @@ import type { ClusterObserver } from "../../observe/index.ts";
 
 type Method = keyof ClusterObserver;
 
-const METHODS: readonly Method[] = ["onRequest", "onStep", "onLayer", "onLink", "onNode", "onPlan", "onEvent"];
+const METHODS: readonly Method[] = [
+  "onRequest",
+  "onStep",
+  "onLayer",
+  "onLink",
+  "onNode",
+  "onModel",
+  "onPlan",
+  "onEvent",
+];
 
 /** An observer made of others. It has only the methods that one of them has, so nobody makes records for nobody. */
 export interface CombinedObserver extends ClusterObserver {

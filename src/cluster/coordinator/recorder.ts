@@ -1,5 +1,5 @@
 import type { NoodleError } from "../../common/index.ts";
-import type { ClusterObserver, LinkRecord } from "../../observe/index.ts";
+import type { ClusterObserver, LinkRecord, ModelRecord } from "../../observe/index.ts";
 import type { Observation } from "../../protocol/index.ts";
 import { type ClusterState, type Fault, planHolders } from "../state/index.ts";
 import { monotonicNs } from "./clock.ts";
@@ -16,6 +16,7 @@ export interface RecorderOptions {
   readonly observer: ClusterObserver;
   readonly sampling: Sampling;
   readonly withPrompts: boolean;
+  readonly model: ModelRecord;
 }
 
 /** What came of looking into steps, since the start. */
@@ -43,6 +44,7 @@ export class Recorder {
   constructor(options: RecorderOptions) {
     this.#observer = combineObservers(options.observer);
     this.#sampling = options.sampling;
+    this.#observer.onModel?.(options.model);
     this.requests = new RequestRecorder(this.#observer, monotonicNs, options.withPrompts);
     if (this.#observer.onNode === undefined) return;
     this.#timer = setInterval(() => this.#tellNodes(), NODES_INTERVAL_MS);

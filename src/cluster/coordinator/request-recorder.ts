@@ -25,10 +25,11 @@ export class RequestRecorder {
     this.#withPrompts = withPrompts;
   }
 
-  start(session: Session): void {
+  /** It has its slot. @param queuedMs since it was called for */
+  start(session: Session, queuedMs: number): void {
     const monoNs = this.#nowNs();
     this.#times.set(session.id, {
-      startMonoNs: monoNs,
+      startMonoNs: monoNs - Math.round(queuedMs * 1e6),
       firstStepMonoNs: null,
       firstTokenMonoNs: null,
       lastTokenMonoNs: monoNs,

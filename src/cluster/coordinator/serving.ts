@@ -220,7 +220,7 @@ export class Serving implements GenerationHost {
     this.#slotSinceMs.set(session.id, this.nowMs());
     this.runner.add(session);
     cluster.opened(session);
-    recorder?.requests.start(session);
+    recorder?.requests.start(session, this.nowMs() - generation.startMs);
     return session;
   }
 
