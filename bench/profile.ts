@@ -1,26 +1,19 @@
-import { spawn } from "node:child_process";
-import { once } from "node:events";
 import { existsSync } from "node:fs";
-import { mkdtemp, readFile, rm } from "node:fs/promises";
-import { homedir, tmpdir } from "node:os";
+import { cpus, homedir } from "node:os";
 import { join } from "node:path";
-import { type CostClass, type ProfileDocument, readProfile } from "../src/profile/index.ts";
-import { NOODLE_ENTRY } from "./cluster.ts";
+import type { CostClass, ProfileDocument } from "../src/profile/index.ts";
+import { profileModel, type ProfileOptions } from "../src/profiler/index.ts";
 import { type BenchContext } from "./lib.ts";
 import { prepareModel } from "./models.ts";
 
 const bench = "profile";
-const GRID = ["--level", "layer", "--decode-rows", "1,4", "--prefill", "64", "--contexts", "0,256"];
+const GRID = { decodeRows: [1, 4], prefillRows: [64], contexts: [0, 256] } as const;
 const BUDGET_MS = 40_000;
-const TURN_MS = 1000;
 /** Below it a time is that of the callbacks around it: the lookup of one row of the embedding. */
 const LEAST_MS = 0.02;
 const REAL_MODEL = join(homedir(), ".cache", "noodlecore", "models", "SmolLM2-135M-Instruct.Q4_1.gguf");
 
-/**
- * How well a profile repeats, and how well layers of random values stand for real ones. The three runs take turns of a
- * second, so that what the machine does over minutes (its neighbours, its clock) hits all of them alike.
- */
+/** How well a profile repeats, and how well layers of random values stand for real ones. */
 export async function benchProfile(context: BenchContext): Promise<void> {
   const models = [await prepareModel(context), REAL_MODEL];
   for (const model of models) {
@@ -28,8 +21,10 @@ export async function benchProfile(context: BenchContext): Promise<void> {
       context.log(`${model} is not there: scripts/fetch-real-model.sh gets it`);
       continue;
     }
-    const [first, second, synthetic] = await profileInTurns(model, [[], [], ["--synthetic"]]);
-    if (first === undefined || second === undefined || synthetic === undefined) throw new Error("a profile is missing");
+    const options: ProfileOptions = { ...GRID, model, threads: cpus().length, level: "layer", budgetMs: BUDGET_MS };
+    const first = await profileModel(options);
+    const synthetic = await profileModel({ ...options, synthetic: true });
+    const second = await profileModel(options);
     const name = first.model.name ?? model;
     for (const [subject, other, limit] of [
       ["a second run", second, 0.03],
@@ -40,39 +35,6 @@ export async function benchProfile(context: BenchContext): Promise<void> {
       }
       conclude(context, `${name}: mean over units`, subject, [...compareUnits(first, other)], limit);
     }
-  }
-}
-
-/** Runs `noodle profile` once for each list of further arguments, all at once, but only one of them at a time. */
-async function profileInTurns(model: string, variants: readonly (readonly string[])[]): Promise<ProfileDocument[]> {
-  const folder = await mkdtemp(join(tmpdir(), "noodle-bench-"));
-  const budget = `${(BUDGET_MS * variants.length) / 1000}s`;
-  const runs = variants.map((more, index) => {
-    const out = join(folder, String(index));
-    const args = [NOODLE_ENTRY, "profile", model, ...GRID, "--budget", budget, "--out", out, ...more];
-    // A group of its own: the measuring process, a child of it, is stopped with it.
-    const child = spawn(process.execPath, args, { stdio: "ignore", detached: true });
-    return { child, out, ended: once(child, "close") };
-  });
-  try {
-    const signal = (run: (typeof runs)[number], name: NodeJS.Signals): void => {
-      if (run.child.exitCode === null && run.child.pid !== undefined) process.kill(-run.child.pid, name);
-    };
-    const isRunning = ({ child }: (typeof runs)[number]): boolean =>
-      child.exitCode === null && child.signalCode === null;
-    for (const run of runs) signal(run, "SIGSTOP");
-    for (let turn = 0; runs.some(isRunning); turn++) {
-      const run = runs.filter(isRunning)[turn % runs.filter(isRunning).length];
-      if (run === undefined) break;
-      signal(run, "SIGCONT");
-      await Promise.race([run.ended, new Promise((resolve) => setTimeout(resolve, TURN_MS))]);
-      signal(run, "SIGSTOP");
-    }
-    return await Promise.all(
-      runs.map(async ({ out }) => readProfile(JSON.parse(await readFile(join(out, "profile.json"), "utf8")))),
-    );
-  } finally {
-    await rm(folder, { recursive: true, force: true });
   }
 }
 
