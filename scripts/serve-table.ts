@@ -93,7 +93,7 @@ export function renderServeTable(figures: ServeFigures): string {
     ).filter((line) => /\d \(/.test(line)),
   );
   return [
-    `Measured ${figures.date} at ${figures.commit}, ${figures.cores} cores of ${figures.cpu}, medians of ${figures.repetitions} repetitions in turns, least and greatest behind them; 1B llama shape, Q4_0, unless said.`,
+    `Measured ${figures.date} at ${figures.commit}, ${figures.cores} cores of ${figures.cpu}, ${describeRuns(figures.repetitions)}; 1B llama shape, Q4_0, unless said.`,
     "",
     "| | NoodleCore, 2 workers x 1 thread | `llama-server` over 2 RPC servers x 1 thread | `llama-server`, 2 threads | `llama-server`, 1 thread |",
     "|---|---|---|---|---|",
@@ -106,6 +106,12 @@ export function insertServeTable(readme: string, table: string): string {
   const [start, end] = MARKS.map((mark) => readme.indexOf(mark)) as [number, number];
   if (start < 0 || end < start) throw new Error(`README.md has no ${MARKS[0]} ... ${MARKS[1]}`);
   return `${readme.slice(0, start + MARKS[0].length)}\n${table}\n${readme.slice(end)}`;
+}
+
+function describeRuns(repetitions: number): string {
+  return repetitions === 1
+    ? "one run of each, so differences of a tenth mean nothing"
+    : `medians of ${repetitions} repetitions in turns, least and greatest behind them`;
 }
 
 function format(value: number): string {
