@@ -189,19 +189,18 @@ export class SessionRunner {
     const sent = this.#inFlight.get(stepId);
     if (sent === undefined) return;
     this.#inFlight.delete(stepId);
-    const times = this.#readTimes(result);
-    this.#measure(sent, times);
-    for (const { session, run } of sent.members) {
-      session.answer(run.position + run.rows);
-      session.times.add(run.rows, times);
-    }
+    for (const { session, run } of sent.members) session.answer(run.position + run.rows);
     this.#giveLogprobs(result);
     this.#giveTokens(result);
     for (const { session } of sent.members) {
       this.#settle(session, session.stepsInFlight - 1);
       this.#refresh(session);
     }
+    // The next step leaves before anything is learnt of this one.
     this.pump();
+    const times = this.#readTimes(result);
+    for (const { session, run } of sent.members) session.times.add(run.rows, times);
+    this.#measure(sent, times);
   }
 
   #sendScheduled(pipeline: Pipeline, { phase, runs, pads }: ScheduledBatch): void {
