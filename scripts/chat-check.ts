@@ -1,5 +1,5 @@
-import type { Browser, BrowserContext, Page } from "playwright-core";
-import type { View } from "./report-check.ts";
+import type { Browser, Page } from "playwright-core";
+import { lookAt, type View, VIEWS } from "./browser.ts";
 
 export interface ChatCheck {
   /** What was looked at. */
@@ -14,14 +14,9 @@ export interface ChatQuestions {
   readonly long: string;
 }
 
-const HEIGHT_PX = 900;
 const DEADLINE_MS = 60_000;
 /** Of an answer, before it is stopped. */
 const ENOUGH_CHARS = 12;
-const VIEWS: readonly View[] = [
-  { theme: "light", widthPx: 1280 },
-  { theme: "dark", widthPx: 375 },
-];
 
 /** Where an answer stands. */
 interface AnswerState {
@@ -62,29 +57,18 @@ export async function checkChat(browser: Browser, url: string, questions: ChatQu
 }
 
 /** Opens the page and runs `look` when it knows its models. Returns its findings with the browser's own complaints. */
-export async function withChat(
+export function withChat(
   browser: Browser,
   url: string,
-  { theme, widthPx }: View,
+  view: View,
   look: (page: Page) => Promise<readonly string[]>,
 ): Promise<readonly string[]> {
-  const context = await browser.newContext({
-    viewport: { width: widthPx, height: HEIGHT_PX },
-    colorScheme: theme,
-    reducedMotion: "reduce",
-    serviceWorkers: "block",
-  });
-  const complaints: string[] = [];
-  try {
-    const page = await openListening(context, url, complaints);
-    await page.goto(url);
+  const { origin } = new URL(url);
+  const mayRequest = (wanted: string): boolean => new URL(wanted).origin === origin || wanted.startsWith("data:");
+  return lookAt(browser, url, view, { offline: false, mayRequest }, async (page) => {
     await page.waitForSelector("#model:not([disabled])", { timeout: DEADLINE_MS });
-    return [...(await look(page)), ...complaints];
-  } catch (error) {
-    return [...complaints, error instanceof Error ? error.message : String(error)];
-  } finally {
-    await context.close();
-  }
+    return look(page);
+  });
 }
 
 /** Asks and waits for the whole answer. */
@@ -101,27 +85,6 @@ export async function askAndStop(page: Page, question: string): Promise<AnswerSt
   await waitForAnswer(page, ({ text, isOver }) => isOver || text.trim().length >= ENOUGH_CHARS);
   await page.keyboard.press("Escape");
   return waitForAnswer(page, ({ isOver }) => isOver);
-}
-
-async function openListening(context: BrowserContext, url: string, complaints: string[]): Promise<Page> {
-  const { origin } = new URL(url);
-  await context.route("**/*", (route) => {
-    const wanted = route.request().url();
-    if (new URL(wanted).origin === origin || wanted.startsWith("data:")) return route.continue();
-    complaints.push(`request for ${wanted.slice(0, 200)}`);
-    return route.abort();
-  });
-  const page = await context.newPage();
-  page.on("pageerror", (error) => complaints.push(`page error: ${error.message}`));
-  page.on("dialog", (dialog) => {
-    complaints.push(`dialog: ${dialog.message()}`);
-    void dialog.dismiss();
-  });
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning")
-      complaints.push(`console ${message.type()}: ${message.text()}`);
-  });
-  return page;
 }
 
 /** Looks at the last answer until it is as wanted, or the time is over. */

@@ -1,10 +1,6 @@
 import { fileURLToPath, pathToFileURL } from "node:url";
-import type { Browser, BrowserContext, Page } from "playwright-core";
-
-export interface View {
-  readonly theme: "light" | "dark";
-  readonly widthPx: number;
-}
+import type { Browser, Page } from "playwright-core";
+import { lookAt, type View, VIEWS } from "./browser.ts";
 
 export interface ReportCheck {
   /** What was looked at. */
@@ -34,14 +30,7 @@ interface TableState {
 }
 
 const PROBE = fileURLToPath(new URL("./report-probe.js", import.meta.url));
-const HEIGHT_PX = 900;
 const DEADLINE_MS = 60_000;
-const VIEWS: readonly View[] = [
-  { theme: "light", widthPx: 1280 },
-  { theme: "dark", widthPx: 1280 },
-  { theme: "light", widthPx: 375 },
-  { theme: "dark", widthPx: 375 },
-];
 
 /** Opens a report page in every theme and width, offline, and lists what is wrong with it. */
 export async function checkReport(browser: Browser, path: string): Promise<ReportCheck> {
@@ -72,52 +61,22 @@ export async function checkReport(browser: Browser, path: string): Promise<Repor
  * Opens the page as in `view` and runs `look` when all is drawn. Returns its findings with what the browser complained
  * about: requests, errors, violations of the page's policy.
  */
-export async function withPage(
+export function withPage(
   browser: Browser,
   path: string,
-  { theme, widthPx }: View,
+  view: View,
   look: (page: Page) => Promise<readonly string[]>,
 ): Promise<readonly string[]> {
-  const context = await browser.newContext({
-    viewport: { width: widthPx, height: HEIGHT_PX },
-    colorScheme: theme,
-    reducedMotion: "reduce",
-    offline: true,
-    serviceWorkers: "block",
-  });
-  const complaints: string[] = [];
-  try {
-    const url = pathToFileURL(path).href;
-    const page = await openListening(context, url, complaints);
-    await page.goto(url);
+  const url = pathToFileURL(path).href;
+  const rules = { offline: true, mayRequest: (wanted: string) => wanted === url, probe: PROBE };
+  return lookAt(browser, url, view, rules, async (page) => {
     await waitFor(page, "state()", (state) => state !== "");
     const state = await ask<string>(page, "state()");
-    if (state !== "drawn") complaints.push(`drawing ended as "${state}"`);
+    const undrawn = state === "drawn" ? [] : [`drawing ended as "${state}"`];
     const problems = await look(page);
     const violations = await ask<readonly string[]>(page, "violations()");
-    return [...problems, ...violations.map((words) => `policy: ${words}`), ...complaints];
-  } catch (error) {
-    return [...complaints, error instanceof Error ? error.message : String(error)];
-  } finally {
-    await context.close();
-  }
-}
-
-async function openListening(context: BrowserContext, url: string, complaints: string[]): Promise<Page> {
-  await context.route("**/*", (route) => {
-    const wanted = route.request().url();
-    if (wanted === url) return route.continue();
-    complaints.push(`request for ${wanted.slice(0, 200)}`);
-    return route.abort();
+    return [...undrawn, ...problems, ...violations.map((words) => `policy: ${words}`)];
   });
-  await context.addInitScript({ path: PROBE });
-  const page = await context.newPage();
-  page.on("pageerror", (error) => complaints.push(`page error: ${error.message}`));
-  page.on("console", (message) => {
-    if (message.type() === "error" || message.type() === "warning")
-      complaints.push(`console ${message.type()}: ${message.text()}`);
-  });
-  return page;
 }
 
 /** Evaluates a call of the probe in the page. */
