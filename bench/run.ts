@@ -13,8 +13,10 @@ import { type BenchContext, type Comparison, describeMachine, rowWriter } from "
 import { benchLogs, benchObserve } from "./observe.ts";
 import { benchProfile } from "./profile.ts";
 import { benchMemory, benchPipeline, benchStart } from "./pipeline.ts";
+import { benchLoop } from "./loop.ts";
 import { benchSim } from "./sim.ts";
 import { benchServe, benchServeMixed } from "./serve/serve.ts";
+import { benchValidation, benchValidationShape } from "./validation/validation.ts";
 import { benchServeSoak, benchServeStrict } from "./serve/soak.ts";
 
 const BENCHES: Readonly<Record<string, (context: BenchContext) => Promise<void>>> = {
@@ -29,6 +31,9 @@ const BENCHES: Readonly<Record<string, (context: BenchContext) => Promise<void>>
   logs: benchLogs,
   profile: benchProfile,
   sim: benchSim,
+  loop: benchLoop,
+  validation: benchValidation,
+  "validation-shape": benchValidationShape,
   serve: benchServe,
   "serve-mixed": benchServeMixed,
   "serve-soak": benchServeSoak,

@@ -3,7 +3,11 @@ import { LOG_SCHEMAS } from "../src/logs/index.ts";
 import { costModelSchema, profileSchema } from "../src/profile/index.ts";
 import { clusterSchema, modelPlanSchema } from "../src/placement/index.ts";
 import { problemSchema } from "../src/planner/index.ts";
+import { whatifSchema } from "../src/cli/whatif-document.ts";
+import { reportSchema } from "../src/report/index.ts";
+import { simulationSchema } from "../src/sim/index.ts";
 import { RequestTraceSchema } from "../src/trace/index.ts";
+import { validationSchema } from "../src/validate/index.ts";
 
 /** Every document and log line whose form is published, by the name in its `schema` field. */
 export const PUBLISHED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
@@ -13,6 +17,10 @@ export const PUBLISHED_SCHEMAS: Readonly<Record<string, z.ZodType>> = {
   "noodle.problem.v1": problemSchema,
   "noodle.cluster.v1": clusterSchema,
   "noodle.model_plan.v1": modelPlanSchema,
+  "noodle.simulation.v1": simulationSchema,
+  "noodle.validation.v1": validationSchema,
+  "noodle.whatif.v1": whatifSchema,
+  "noodle.report.v1": reportSchema,
   ...LOG_SCHEMAS,
 };
 

@@ -12,11 +12,15 @@ export interface ApiServerOptions {
   readonly models?: readonly ServedModel[];
   /** @default DEFAULT_LIMITS */
   readonly limits?: Partial<ApiLimits>;
-  /** Asked for by every route but `/`, `/live` and `/ready`. @default none are asked for */
+  /** Asked for by every route but `/live` and `/ready`; by the page at `/` as the password of HTTP Basic. @default none are asked for */
   readonly apiKeys?: readonly string[];
+  /** More keys, as SHA-256 in hex: those that count at this moment. @default none */
+  readonly keyHashes?: () => readonly string[];
+  /** PEM. @default plain HTTP */
+  readonly tls?: { readonly certificatePem: string; readonly privateKeyPem: string };
   /** HTML of the page at `/`: one file, with its scripts and styles in it. @default null = none */
   readonly page?: string | null;
-  /** Names, beside those of this machine, that requests over loopback may be sent to. @default none */
+  /** Names, beside addresses and `localhost`, that requests may be sent to. @default none */
   readonly allowedHosts?: readonly string[];
   /** Origins whose pages may read the answers, such as `http://localhost:3000`; `*` = all. @default none */
   readonly corsOrigins?: readonly string[];

@@ -1,5 +1,6 @@
 import type { ChatOutput, OutputPiece } from "../chat/index.ts";
 import type { GenerateEvent } from "../cluster/coordinator/index.ts";
+import type { ChoiceOutput } from "./deliver.ts";
 import { type ChatLogprobs, describeChatLogprobs } from "./logprobs.ts";
 import { makeId } from "./request-context.ts";
 import type { TokenTexts } from "./token-texts.ts";
@@ -33,7 +34,7 @@ export interface ChatChoiceOptions {
 }
 
 /** One choice of a chat: takes its events, tells what to stream of them, and keeps the whole message. */
-export class ChatChoice {
+export class ChatChoice implements ChoiceOutput {
   readonly #index: number;
   readonly #output: ChatOutput;
   readonly #texts: TokenTexts;

@@ -1,4 +1,5 @@
 import { afterAll, describe, expect, it } from "vitest";
+import { fitsGrammar } from "../grammar/testing.ts";
 import { createApiServer } from "./api-server.ts";
 import { CHAT_CHUNK, CHAT_RESPONSE } from "./schemas/chat.ts";
 import { type FakeModelOptions, FakeServedModel } from "./testing.ts";
@@ -96,7 +97,8 @@ describe("a chat", () => {
       param: "grammar",
     });
     const tool = { type: "function", function: { name: "f", parameters: { type: "object" } } };
-    expect((await refuse({ tools: [tool], response_format: schema })).error).toMatchObject({ code: "not_supported" });
+    const both = { tools: [tool], grammar: 'root ::= "a"' };
+    expect((await refuse(both)).error).toMatchObject({ code: "not_supported", param: "grammar" });
     expect((await refuse({ grammar: "root ::= (" })).error).toMatchObject({ code: "grammar_invalid" });
     const bomb = { type: "string", pattern: "(a+)+$" };
     const bad = { type: "json_schema", json_schema: { name: "x", schema: { $ref: "#/nowhere" } } };
@@ -108,6 +110,34 @@ describe("a chat", () => {
     const large = { description: "x".repeat(70_000) };
     const tooLarge = { type: "json_schema", json_schema: { name: "x", schema: large } };
     expect((await refuse({ response_format: tooLarge })).error).toMatchObject({ code: "limit_exceeded" });
+  });
+});
+
+describe("a chat with tools and a response format", () => {
+  const tools = [{ type: "function", function: { name: "f", parameters: { type: "object" } } }];
+  const schema = { type: "object", properties: { a: { const: 1 } }, required: ["a"], additionalProperties: false };
+  const response_format = { type: "json_schema", json_schema: { name: "x", schema } };
+  const CALL = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>';
+
+  it("may call, and is held to the format where it does not", async () => {
+    const answered = await chat({ tools, response_format }, { reply: () => '{"a":1}' });
+    expect(answered.choices[0]).toMatchObject({ message: { content: '{"a":1}' }, finish_reason: "stop" });
+    const grammar = model.requests[0]?.sampling?.grammar ?? "";
+    for (const text of ['{"a":1}', CALL]) expect([text, fitsGrammar(grammar, text)]).toEqual([text, true]);
+    for (const text of ["Hello", '{"a":2}', `${CALL}{"a":1}`]) expect(fitsGrammar(grammar, text)).toBe(false);
+    const called = await chat({ tools, response_format }, { reply: () => CALL });
+    expect(called.choices[0]).toMatchObject({ message: { content: null }, finish_reason: "tool_calls" });
+    await chat({ tools, response_format: { type: "json_object" } }, { reply: () => "{}" });
+    expect(fitsGrammar(model.requests[0]?.sampling?.grammar ?? "", '{"any":[true]}')).toBe(true);
+  });
+
+  it("must call where tool_choice says so, and may not where it says none", async () => {
+    await chat({ tools, response_format, tool_choice: "required" }, { reply: () => CALL });
+    const must = model.requests[0]?.sampling?.grammar ?? "";
+    expect([fitsGrammar(must, CALL), fitsGrammar(must, '{"a":1}')]).toEqual([true, false]);
+    await chat({ tools, response_format, tool_choice: "none" }, { reply: () => '{"a":1}' });
+    const none = model.requests[0]?.sampling?.grammar ?? "";
+    expect([fitsGrammar(none, CALL), fitsGrammar(none, '{"a":1}')]).toEqual([false, true]);
   });
 });
 

@@ -1,4 +1,5 @@
 import {
+  type ChatTemplate,
   type ChatTemplateOptions,
   openChatTemplate,
   type RenderedPrompt,
@@ -35,7 +36,12 @@ export function runCompileTask(task: CompileTask): string | null {
   }
 }
 
+/** The template that was used last, by what it was opened with. */
+let lastTemplate: { readonly key: string; readonly template: ChatTemplate } | undefined;
+
 /** @throws TEMPLATE_FAILED, REQUEST_INVALID, NOT_SUPPORTED */
 export function runRenderTask({ source, options, request }: RenderTask): RenderedPrompt {
-  return openChatTemplate(source, options).render(request);
+  const key = JSON.stringify([source, options]);
+  if (lastTemplate?.key !== key) lastTemplate = { key, template: openChatTemplate(source, options) };
+  return lastTemplate.template.render(request);
 }

@@ -2,16 +2,17 @@ import { Worker } from "node:worker_threads";
 import type { RenderedPrompt } from "../chat/index.ts";
 import { NoodleError, resolveEntry } from "../common/index.ts";
 import type { CompileTask, RenderTask } from "./compile-task.ts";
+import { type PackedPrompt, unpackPrompt } from "./packed-prompt.ts";
 
 export type ThreadTask = CompileTask | RenderTask;
 
 export type ThreadReply =
-  | { readonly value: string | RenderedPrompt | null; readonly error?: never }
+  | { readonly value: string | PackedPrompt | null; readonly error?: never }
   | { readonly error: object };
 
 interface Waiting {
   readonly task: ThreadTask;
-  readonly resolve: (value: string | RenderedPrompt | null) => void;
+  readonly resolve: (value: string | PackedPrompt | null) => void;
   readonly reject: (error: NoodleError) => void;
 }
 
@@ -60,7 +61,7 @@ export class CompileThread {
 
   /** @throws TEMPLATE_FAILED, REQUEST_INVALID, NOT_SUPPORTED, QUEUE_FULL where too many wait */
   async render(task: RenderTask): Promise<RenderedPrompt> {
-    return (await this.#run(task)) as RenderedPrompt;
+    return unpackPrompt((await this.#run(task)) as PackedPrompt);
   }
 
   /** Ends the thread, and what waits for it. It can be used again. */
@@ -78,7 +79,7 @@ export class CompileThread {
     }
   }
 
-  #run(task: ThreadTask): Promise<string | RenderedPrompt | null> {
+  #run(task: ThreadTask): Promise<string | PackedPrompt | null> {
     if (this.#waiting.length >= MAX_WAITING) {
       const message = `${MAX_WAITING} grammars and conversations wait to be compiled already`;
       return Promise.reject(new NoodleError("QUEUE_FULL", message));
@@ -130,7 +131,7 @@ export class CompileThread {
 
   #take(reply: ThreadReply): void {
     const done = this.#waiting.shift();
-    if (reply.error === undefined) done?.resolve((reply as { value: string | RenderedPrompt | null }).value);
+    if (reply.error === undefined) done?.resolve((reply as { value: string | PackedPrompt | null }).value);
     else done?.reject(NoodleError.fromJSON(reply.error));
     this.#startNext();
   }

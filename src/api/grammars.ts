@@ -20,10 +20,13 @@ type FormatFields = Pick<CompletionRequest, "grammar" | "response_format">;
  * @throws GRAMMAR_INVALID, LIMIT_EXCEEDED, REQUEST_INVALID when it asks for two
  */
 export async function chooseGrammar(context: GrammarContext, body: FormatFields): Promise<string | null> {
-  const format = await compileFormat(context, body.response_format);
+  const schema = readFormat(context.limits, body.response_format);
   const { grammar } = body;
-  if (grammar === undefined || grammar === null || grammar === "") return format;
-  if (format !== null) {
+  if (!isGiven(grammar)) {
+    if (schema === undefined) return null;
+    return schema === ANY_OBJECT ? JSON_GRAMMAR : context.compiler.compile({ kind: "schema", schema });
+  }
+  if (schema !== undefined) {
     throw new NoodleError("REQUEST_INVALID", "grammar and response_format can't be given together", {
       details: { param: "grammar" },
     });
@@ -40,30 +43,28 @@ export async function chooseChatGrammar(
 ): Promise<string | null> {
   const { reasoning } = template;
   const { startsReasoning } = rendered;
-  const grammar = await chooseGrammar(context, body);
+  const isOwn = isGiven(body.grammar);
   if (usesTools(body)) {
-    if (grammar !== null) {
-      throw new NoodleError(
-        "NOT_SUPPORTED",
-        'tools go with a grammar or a response_format only by tool_choice "none"',
-        {
-          details: { param: "response_format" },
-        },
-      );
+    if (isOwn) {
+      throw new NoodleError("NOT_SUPPORTED", 'a grammar goes with tools only by tool_choice "none"', {
+        details: { param: "grammar" },
+      });
     }
+    const answerSchema = readFormat(context.limits, body.response_format);
     const options = {
       style: template.toolStyle,
       choice: body.tool_choice ?? "auto",
       reasoning,
       startsReasoning,
       parallel: body.parallel_tool_calls ?? true,
+      ...(answerSchema === undefined ? {} : { answerSchema }),
     } as const;
     const tools = cleanTools(body.tools);
     const isFree = options.choice === "auto" && tools.every((tool) => tool.function.strict !== true);
-    return isFree ? null : context.compiler.compile({ kind: "tools", tools, options });
+    return isFree && answerSchema === undefined ? null : context.compiler.compile({ kind: "tools", tools, options });
   }
+  const grammar = await chooseGrammar(context, body);
   // A grammar of the client's own holds for everything that comes.
-  const isOwn = typeof body.grammar === "string" && body.grammar !== "";
   if (grammar === null || isOwn || reasoning === null) return grammar;
   return allowReasoning(grammar, reasoning, startsReasoning);
 }
@@ -95,18 +96,20 @@ interface CleanTool {
   };
 }
 
-async function compileFormat(context: GrammarContext, format: FormatFields["response_format"]): Promise<string | null> {
-  if (format === undefined || format === null || format.type === "text") return null;
-  if (format.type === "json_schema") return compileSchema(context, format.json_schema.schema);
-  return format.schema === undefined || format.schema === null ? JSON_GRAMMAR : compileSchema(context, format.schema);
+/** What `json_object` asks for. */
+const ANY_OBJECT = { type: "object" } as const;
+
+/** The schema that the text is held to; undefined for free text. @throws LIMIT_EXCEEDED */
+function readFormat(limits: ApiLimits, format: FormatFields["response_format"]): unknown {
+  if (format === undefined || format === null || format.type === "text") return undefined;
+  const schema = format.type === "json_schema" ? format.json_schema.schema : (format.schema ?? ANY_OBJECT);
+  const bytes = Buffer.byteLength(JSON.stringify(schema));
+  if (bytes <= limits.grammarBytes) return schema;
+  throw new NoodleError("LIMIT_EXCEEDED", `the schema has ${bytes} bytes, the limit is ${limits.grammarBytes}`, {
+    details: { param: "response_format", limit: limits.grammarBytes },
+  });
 }
 
-function compileSchema({ limits, compiler }: GrammarContext, schema: unknown): Promise<string | null> {
-  const bytes = Buffer.byteLength(JSON.stringify(schema));
-  if (bytes > limits.grammarBytes) {
-    throw new NoodleError("LIMIT_EXCEEDED", `the schema has ${bytes} bytes, the limit is ${limits.grammarBytes}`, {
-      details: { param: "response_format", limit: limits.grammarBytes },
-    });
-  }
-  return compiler.compile({ kind: "schema", schema });
+function isGiven(grammar: string | null | undefined): grammar is string {
+  return grammar !== undefined && grammar !== null && grammar !== "";
 }

@@ -22,17 +22,18 @@ export function checkHeaders(request: IncomingMessage, limits: ApiLimits): void 
 }
 
 /**
- * Against pages that make a name of theirs point here: what comes in over loopback must name a loopback host, or one
- * that is allowed.
+ * Against pages that make a name of theirs point here: what comes in must name an address, a loopback host, or a name
+ * that is allowed. Over loopback an address is one of loopback.
  *
  * @throws HttpFault host_not_allowed
  */
 export function checkHost(request: IncomingMessage, allowed: readonly string[]): void {
-  if (!isLoopback(request.socket.localAddress)) return;
   const { host } = request.headers;
   if (host === undefined) return;
   const name = host.replace(/:\d+$/, "").toLowerCase();
   if (LOOPBACK_NAMES.includes(name) || name.endsWith(".localhost") || allowed.includes(name)) return;
+  const isAddress = isIP(name.replace(/^\[|\]$/g, "")) !== 0;
+  if (isAddress && !isLoopback(request.socket.localAddress)) return;
   throw new HttpFault("host_not_allowed", `the host ${JSON.stringify(name.slice(0, 100))} is not allowed here`);
 }
 
@@ -44,31 +45,47 @@ function isLoopback(address: string | undefined): boolean {
 /** Keys are kept as hashes, so that a comparison takes as long for any of them. */
 export class KeyRing {
   readonly #hashes: readonly Buffer[];
+  readonly #readMore: () => readonly string[];
+  /** Once keys were asked for, they are: when the last is taken back, nobody has one, and nobody gets in. */
+  #isLocked = false;
 
-  constructor(keys: readonly string[]) {
+  /** @param readMore SHA-256 of further keys, hex, as they are at this moment */
+  constructor(keys: readonly string[], readMore: () => readonly string[] = () => []) {
     this.#hashes = keys.map(hash);
+    this.#readMore = readMore;
   }
 
   /**
+   * @param takesBasic the key may be the password of HTTP Basic, which is what a browser can ask its user for
    * @returns who the client is: a hash of its key; "" where no keys are asked for
    * @throws HttpFault invalid_api_key
    */
-  identify(request: IncomingMessage): string {
-    if (this.#hashes.length === 0) return "";
-    const given = hash(readKey(request));
+  identify(request: IncomingMessage, takesBasic = false): string {
+    const all = [...this.#hashes, ...this.#readMore().map((hex) => Buffer.from(hex, "hex"))];
+    this.#isLocked ||= all.length > 0;
+    if (!this.#isLocked) return "";
+    const given = hash(readKey(request, takesBasic));
     let found = false;
-    for (const known of this.#hashes) if (timingSafeEqual(known, given)) found = true;
+    for (const known of all) if (known.length === given.length && timingSafeEqual(known, given)) found = true;
     if (found) return given.toString("hex").slice(0, 32);
     throw new HttpFault("invalid_api_key", "a valid API key must be given: Authorization: Bearer KEY, or x-api-key", {
-      "www-authenticate": "Bearer",
+      "www-authenticate": takesBasic ? 'Basic realm="NoodleCore: the API key as password"' : "Bearer",
     });
   }
 }
 
-function readKey(request: IncomingMessage): string {
-  const bearer = /^Bearer\s+(\S+)\s*$/i.exec(request.headers.authorization ?? "")?.[1];
+function readKey(request: IncomingMessage, takesBasic: boolean): string {
+  const { authorization = "" } = request.headers;
+  const bearer = /^Bearer\s+(\S+)\s*$/i.exec(authorization)?.[1];
   const other = request.headers["x-api-key"];
-  return bearer ?? (typeof other === "string" ? other : "");
+  const basic = takesBasic ? /^Basic\s+([\w+/=]+)\s*$/i.exec(authorization)?.[1] : undefined;
+  const password =
+    basic === undefined
+      ? undefined
+      : Buffer.from(basic, "base64")
+          .toString("utf8")
+          .replace(/^[^:]*:/, "");
+  return bearer ?? password ?? (typeof other === "string" ? other : "");
 }
 
 function hash(key: string): Buffer {

@@ -51,6 +51,7 @@ describe("a request beyond a limit", () => {
     [CHAT, { messages: MESSAGES, stop: many(17, "a") }, "stop", 16],
     ["/apply-template", { messages: many(257, MESSAGES[0]) }, "messages", 256],
     ["/v1/embeddings", { input: many(65, "a") }, "input", 64],
+    ["/detokenize", { tokens: many(65_537, 1) }, "tokens", 65_536],
   ];
 
   it.each(cases)("POST %s is refused by name, case %#", async (url, body, param, limit) => {

@@ -21,6 +21,8 @@ export interface ApiLimits {
   readonly topLogprobs: number;
   /** Log-probabilities, alternatives included, that one response may hold. */
   readonly logprobEntries: number;
+  /** Token ids whose texts one request is told. */
+  readonly tokenIds: number;
   readonly grammarBytes: number;
   readonly tools: number;
   /** What compiling a schema, a grammar or a long conversation may take. */
@@ -34,7 +36,7 @@ export interface ApiLimits {
   readonly headersTimeoutMs: number;
   readonly requestTimeoutMs: number;
   readonly idleTimeoutMs: number;
-  /** A reader that takes nothing for this long is dropped; its generation goes on to its end. */
+  /** A reader that leaves bytes waiting for this long is dropped; its generation goes on to its end. */
   readonly stallMs: number;
   /** What may wait for a slow reader before its generation is held back. */
   readonly readerBufferBytes: number;
@@ -55,6 +57,7 @@ export const DEFAULT_LIMITS: ApiLimits = {
   logitBias: 1024,
   topLogprobs: 20,
   logprobEntries: 131_072,
+  tokenIds: 65_536,
   grammarBytes: 64 * 1024,
   tools: 128,
   compileMs: 2000,

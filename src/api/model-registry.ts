@@ -1,29 +1,63 @@
-import { type ChatTemplate, type ChatTemplateOptions, openChatTemplate, type RenderRequest } from "../chat/index.ts";
+import {
+  type ChatTemplate,
+  type ChatTemplateOptions,
+  openChatTemplate,
+  type RenderedPrompt,
+  type RenderRequest,
+} from "../chat/index.ts";
 import { NoodleError } from "../common/index.ts";
 import type { RenderTask } from "./compile-task.ts";
 import type { ServedModel } from "./served-model.ts";
 import { TokenTexts, writeSpecial } from "./token-texts.ts";
 
+const QUICK_RENDER_MS = 20;
+
 /** A served model with what is made of it once. */
 export class ModelEntry {
   readonly model: ServedModel;
   readonly texts: TokenTexts;
-  #template: ChatTemplate | undefined;
+  readonly #template: ChatTemplate | NoodleError;
+  #longestRenderMs = 0;
 
   constructor(model: ServedModel) {
     this.model = model;
     this.texts = new TokenTexts(model.tokenizer);
+    this.#template = this.#openTemplate();
   }
 
   /** @throws TEMPLATE_FAILED where the model has none, or one that can't be read */
   get template(): ChatTemplate {
-    this.#template ??= openChatTemplate(this.model.chatTemplate ?? undefined, this.#options);
+    if (this.#template instanceof NoodleError) throw this.#template;
     return this.#template;
+  }
+
+  /** Its template has never kept this thread. What comes with a model may be slow for some messages alone. */
+  get isQuick(): boolean {
+    return this.#longestRenderMs <= QUICK_RENDER_MS;
+  }
+
+  /** @throws TEMPLATE_FAILED, REQUEST_INVALID, NOT_SUPPORTED */
+  render(request: RenderRequest): RenderedPrompt {
+    const startMs = performance.now();
+    try {
+      return this.template.render(request);
+    } finally {
+      this.#longestRenderMs = Math.max(this.#longestRenderMs, performance.now() - startMs);
+    }
   }
 
   /** The same for another thread. */
   describeRender(request: RenderRequest): RenderTask {
     return { kind: "render", source: this.model.chatTemplate ?? "", options: this.#options, request };
+  }
+
+  /** Opened before anybody asks: trying a bad one out takes a while. */
+  #openTemplate(): ChatTemplate | NoodleError {
+    try {
+      return openChatTemplate(this.model.chatTemplate ?? undefined, this.#options);
+    } catch (error) {
+      return NoodleError.from(error);
+    }
   }
 
   get #options(): ChatTemplateOptions {

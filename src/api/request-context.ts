@@ -13,7 +13,10 @@ import type { SseStream } from "./sse-stream.ts";
 export interface RequestContext {
   readonly registry: ModelRegistry;
   readonly limits: ApiLimits;
+  /** Of schemas and grammars. */
   readonly compiler: CompileThread;
+  /** Of long conversations: another one, so that nobody's grammar holds them up. */
+  readonly renderer: CompileThread;
   /** Aborted when the client is gone or the server stops. */
   readonly signal: AbortSignal;
   /** Whose request it is: a hash of its key; "" where there are no keys. */

@@ -57,6 +57,8 @@ export interface Route {
   readonly summary: string;
   /** No key is asked for. */
   readonly isOpen?: boolean;
+  /** The key may be the password of HTTP Basic: for what people open in a browser. */
+  readonly takesBasic?: boolean;
   readonly query?: z.ZodObject;
   readonly request?: z.ZodType;
   /** Schema by status, JSON unless a content type stands for it. */
@@ -71,6 +73,7 @@ export function buildRoutes(limits: ApiLimits): readonly Route[] {
   const chat = buildChatRequest(limits);
   const completion = buildCompletionRequest(limits);
   const template = buildTemplateRequest(limits);
+  const detokenization = other.buildDetokenizeRequest(limits);
   const embeddings = buildEmbeddings(limits);
   return [
     {
@@ -120,10 +123,10 @@ export function buildRoutes(limits: ApiLimits): readonly Route[] {
       method: "POST",
       path: "/detokenize",
       summary: "Token ids to text.",
-      request: other.DETOKENIZE_REQUEST,
+      request: detokenization,
       responses: { 200: other.DETOKENIZE_RESPONSE },
       answer: async ({ context, body }) => ({
-        body: await detokenize(context, readRequest(other.DETOKENIZE_REQUEST, body)),
+        body: await detokenize(context, readRequest(detokenization, body)),
       }),
     },
     {
@@ -227,7 +230,7 @@ function buildViews(): Route[] {
       method: "GET",
       path: "/",
       summary: "A page to chat with.",
-      isOpen: true,
+      takesBasic: true,
       responses: { 200: "text/html", 404: other.ERROR_RESPONSE },
       answer: ({ server }) => {
         if (server.page === null) throw new HttpFault("route_not_found", "this server has no page; GET /v1/models");

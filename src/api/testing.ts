@@ -49,6 +49,8 @@ export interface FakeModelOptions {
   readonly id?: string;
   readonly contextTokens?: number;
   readonly chatTemplate?: string | null;
+  /** @default one that knows bytes */
+  readonly tokenizer?: ServedTokenizer;
   /** What it says to a prompt. @default the prompt's last 8 bytes in reverse, and so for ever */
   readonly reply?: (prompt: string, request: GenerateRequest) => string;
   /** Waited for before each token. @default nothing */
@@ -64,7 +66,7 @@ export class FakeServedModel implements ServedModel {
   readonly contextTokens: number;
   readonly trainedContextTokens = 4096;
   readonly embeddings = false;
-  readonly tokenizer = new ByteTokenizer();
+  readonly tokenizer: ServedTokenizer;
   readonly chatTemplate: string | null;
   readonly facts = {
     architecture: "fake",
@@ -85,6 +87,7 @@ export class FakeServedModel implements ServedModel {
   constructor(options: FakeModelOptions = {}) {
     this.options = options;
     this.id = options.id ?? "fake-model";
+    this.tokenizer = options.tokenizer ?? new ByteTokenizer();
     this.contextTokens = options.contextTokens ?? 2048;
     this.chatTemplate = options.chatTemplate === undefined ? CHATML : options.chatTemplate;
   }

@@ -1,13 +1,14 @@
 import { NoodleError } from "../common/index.ts";
+import { giveTurn } from "./give-turn.ts";
 import type { z } from "zod";
-import { renderMessages } from "./chat-completions.ts";
 import type { ModelEntry } from "./model-registry.ts";
 import { requireIds, tokenizeText } from "./prompts.ts";
+import { renderMessages } from "./render-messages.ts";
 import type { RequestContext } from "./request-context.ts";
 import type { TemplateRequest } from "./schemas/chat.ts";
 import type {
+  buildDetokenizeRequest,
   buildEmbeddingsRequest,
-  DETOKENIZE_REQUEST,
   DETOKENIZE_RESPONSE,
   MODEL,
   TOKENIZE_REQUEST,
@@ -16,8 +17,11 @@ import type {
 import type { ServedModel } from "./served-model.ts";
 import { writeSpecial } from "./token-texts.ts";
 
-/** POST /tokenize: takes the fields of the two servers whose clients ask for it. */
-export async function tokenize(context: RequestContext, body: z.infer<typeof TOKENIZE_REQUEST>): Promise<object> {
+/** Tokens that are written before the event loop gets a turn. */
+const TURN_TOKENS = 4096;
+
+/** POST /tokenize: takes the fields of the two servers whose clients ask for it. @returns the JSON of the response */
+export async function tokenize(context: RequestContext, body: z.infer<typeof TOKENIZE_REQUEST>): Promise<string> {
   const { model, texts } = context.registry.find(body.model);
   const text = body.content ?? body.prompt ?? "";
   const isPrompt = typeof body.prompt === "string";
@@ -25,8 +29,19 @@ export async function tokenize(context: RequestContext, body: z.infer<typeof TOK
     addSpecial: body.add_special_tokens ?? body.add_special ?? isPrompt,
     parseSpecial: body.parse_special ?? true,
   });
-  const listed = body.with_pieces === true ? tokens.map((id) => ({ id, piece: writePiece(texts.bytes(id)) })) : tokens;
-  return { tokens: listed, count: tokens.length, max_model_len: model.contextTokens };
+  const { tokenIds } = context.limits;
+  if (body.with_pieces === true && tokens.length > tokenIds) {
+    const text = `the text has ${tokens.length} tokens, the limit is ${tokenIds} with with_pieces`;
+    throw new NoodleError("LIMIT_EXCEEDED", text, { details: { param: "with_pieces", limit: tokenIds } });
+  }
+  const written: string[] = [];
+  for (let at = 0; at < tokens.length; at += TURN_TOKENS) {
+    const part = tokens.slice(at, at + TURN_TOKENS);
+    const listed = body.with_pieces === true ? part.map((id) => ({ id, piece: writePiece(texts.bytes(id)) })) : part;
+    written.push(JSON.stringify(listed).slice(1, -1));
+    await giveTurn();
+  }
+  return `{"tokens":[${written.join(",")}],"count":${tokens.length},"max_model_len":${model.contextTokens}}`;
 }
 
 /** Text, or the bytes of what is no whole text. */
@@ -38,7 +53,7 @@ function writePiece(bytes: Uint8Array): string | number[] {
 /** POST /detokenize. */
 export async function detokenize(
   context: RequestContext,
-  body: z.infer<typeof DETOKENIZE_REQUEST>,
+  body: z.infer<ReturnType<typeof buildDetokenizeRequest>>,
 ): Promise<z.infer<typeof DETOKENIZE_RESPONSE>> {
   const { model, texts } = context.registry.find(body.model);
   requireIds(model, body.tokens, "tokens");

@@ -68,6 +68,31 @@ describe("a grammar of tool calls", () => {
     },
   );
 
+  it.each(["hermes", "llama3", "mistral", "json"] as const)(
+    "takes an answer of a schema in the place of calls, in the style %s",
+    (style) => {
+      const answers = [parameters, { type: "array", items: { type: "string" } }, { type: "object" }];
+      for (const answerSchema of answers) {
+        const options = { style, choice: "auto", answerSchema } as const;
+        const grammar = String(toolGrammar([weather, clock], options));
+        checkGrammar(grammar);
+        const call = write(style, ["get_weather", { city: "x" }]);
+        const answer = answerSchema.type === "array" ? '["x","y"]' : '{"city":"x"}';
+        for (const text of [call, answer]) expect([text, fitsGrammar(grammar, text)]).toEqual([text, true]);
+        for (const text of ["", "Hello", `${answer}${call}`, write(style, ["other", {}]).slice(0, -1)])
+          expect([text, fitsGrammar(grammar, text)]).toEqual([text, false]);
+        expect(parseToolCalls(answer, style, ["get_weather", "get_time"])).toEqual({ content: answer, toolCalls: [] });
+        const begun = String(toolGrammar([weather], { ...options, reasoning: THINK, startsReasoning: true }));
+        for (const text of [call, answer]) {
+          expect(fitsGrammar(begun, `hm</think>${text}`)).toBe(true);
+          expect(fitsGrammar(begun, text)).toBe(false);
+        }
+        const required = String(toolGrammar([weather], { ...options, choice: "required" }));
+        expect([fitsGrammar(required, call), fitsGrammar(required, answer)]).toEqual([true, false]);
+      }
+    },
+  );
+
   it("has room for reasoning in front", () => {
     const call = write("hermes", ["get_time", {}]);
     const grammar = String(toolGrammar([clock], { style: "hermes", choice: "required", reasoning: THINK }));

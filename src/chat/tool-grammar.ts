@@ -14,26 +14,32 @@ export interface ToolGrammarOptions {
   readonly startsReasoning?: boolean;
   /** More than one call. @default true */
   readonly parallel?: boolean;
+  /** JSON schema of an answer without calls, which `auto` leaves open. @default undefined = any text */
+  readonly answerSchema?: unknown;
 }
 
 /**
  * A GBNF that holds the output to calls of these tools: at least one for `required`, of that tool for a named one. For
- * `auto`, plain text or calls when a tool is `strict`, and undefined (no grammar) otherwise; undefined for `none`.
+ * `auto`, calls or an answer of the schema where there is one; else plain text or calls when a tool is `strict`, and
+ * undefined (no grammar) otherwise. Undefined for `none`.
  *
  * @throws NoodleError GRAMMAR_INVALID naming the tool and the path in its schema; REQUEST_INVALID for a name that is none
  */
 export function toolGrammar(tools: readonly ToolDefinition[], options: ToolGrammarOptions): string | undefined {
-  const { style, choice, reasoning = null, startsReasoning = false, parallel = true } = options;
+  const { style, choice, reasoning = null, startsReasoning = false, parallel = true, answerSchema } = options;
   const isAuto = choice === "auto";
-  if (choice === "none" || (isAuto && !tools.some((tool) => tool.function.strict === true))) return undefined;
+  const isFree = isAuto && answerSchema === undefined;
+  if (choice === "none" || (isFree && !tools.some((tool) => tool.function.strict === true))) return undefined;
   const chosen =
     typeof choice === "string" ? tools : tools.filter((tool) => tool.function.name === choice.function.name);
   if (chosen.length === 0)
     throw new NoodleError("REQUEST_INVALID", "tool_choice: a call is asked for, and there is no such tool");
   const builder = new GrammarBuilder();
   const call = addCall(builder, chosen, style, isAuto);
-  const grammar = builder.build(isAuto ? addAuto(builder, call, style, parallel) : writeCalls(call, style, parallel));
-  const whole = reasoning !== null && !isAuto ? allowReasoning(grammar, reasoning, startsReasoning) : grammar;
+  const calls = isFree ? addAuto(builder, call, style, parallel) : writeCalls(call, style, parallel);
+  const answer = isAuto && !isFree ? ` | ${addJsonSchema(builder, answerSchema, "answer")}` : "";
+  const grammar = builder.build(calls + answer);
+  const whole = reasoning !== null && !isFree ? allowReasoning(grammar, reasoning, startsReasoning) : grammar;
   checkCompiled(whole);
   return whole;
 }

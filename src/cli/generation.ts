@@ -12,10 +12,8 @@ export type GeneratedLogprobs = NonNullable<EventOf<"token">["logprobs"]>;
 /** What of a coordinator's events is looked at here, and comes through its gRPC service too. */
 export type GenerationEvent =
   | Pick<EventOf<"started">, "type" | "sessionId" | "promptTokenIds">
-  | Pick<EventOf<"prompt">, "type">
-  | (Pick<EventOf<"token">, "type" | "index" | "tokenId" | "text" | "logits"> & {
-      readonly logprobs?: GeneratedLogprobs | null;
-    })
+  | EventOf<"prompt">
+  | EventOf<"token">
   | Pick<EventOf<"done">, "type" | "finishReason" | "ttftMs" | "decodeTokensPerSec" | "stages" | "kv" | "stepRows">;
 
 /** A generation from start to end, wherever it ran. */
@@ -31,6 +29,8 @@ export interface Generation {
   readonly logits: readonly Float32Array[];
   /** One for each token; empty unless they were asked for. */
   readonly logprobs: readonly GeneratedLogprobs[];
+  /** Of the prompt's tokens from the second on; empty unless they were asked for. */
+  readonly promptLogprobs: readonly GeneratedLogprobs[];
   readonly kv: readonly LayerKvHash[];
   /** Rows of each step, in order. */
   readonly stepRows: readonly number[];
@@ -45,6 +45,7 @@ export async function collectGeneration(
   const tokenIds: number[] = [];
   const logits: Float32Array[] = [];
   const logprobs: GeneratedLogprobs[] = [];
+  const promptLogprobs: GeneratedLogprobs[] = [];
   let text = "";
   let done: (GenerationEvent & { readonly type: "done" }) | undefined;
   for await (const event of events) {
@@ -53,11 +54,12 @@ export async function collectGeneration(
         promptTokenIds = event.promptTokenIds;
         break;
       case "prompt":
+        promptLogprobs.push(...event.logprobs);
         break;
       case "token":
         tokenIds.push(event.tokenId);
         if (event.logits !== null) logits.push(event.logits);
-        if (event.logprobs !== null && event.logprobs !== undefined) logprobs.push(event.logprobs);
+        if (event.logprobs !== null) logprobs.push(event.logprobs);
         text += event.text;
         onText(event.text);
         break;
@@ -79,6 +81,7 @@ export async function collectGeneration(
     stages,
     logits,
     logprobs,
+    promptLogprobs,
     kv,
     stepRows,
   };
@@ -103,16 +106,19 @@ export function writeGenerateDocument(generation: Generation, more: Readonly<Rec
       weights_bytes: stage.weightsBytes,
       rss_bytes: stage.rssBytes,
     })),
-    ...(generation.logprobs.length === 0
+    ...(generation.promptLogprobs.length === 0
       ? {}
-      : {
-          logprobs: generation.logprobs.map(({ tokenId, logprob, top }) => ({
-            token_id: tokenId,
-            logprob,
-            top: top.map((other) => ({ token_id: other.tokenId, logprob: other.logprob })),
-          })),
-        }),
+      : { prompt_logprobs: generation.promptLogprobs.map(writeLogprobs) }),
+    ...(generation.logprobs.length === 0 ? {} : { logprobs: generation.logprobs.map(writeLogprobs) }),
     ...more,
+  };
+}
+
+function writeLogprobs({ tokenId, logprob, top }: GeneratedLogprobs): object {
+  return {
+    token_id: tokenId,
+    logprob,
+    top: top.map((other) => ({ token_id: other.tokenId, logprob: other.logprob })),
   };
 }
 

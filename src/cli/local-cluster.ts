@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync } from "node:fs";
 import { join } from "node:path";
-import type { CoordinatorOptions } from "../cluster/coordinator/index.ts";
+import type { CoordinatorOptions, WantedPlan } from "../cluster/coordinator/index.ts";
 import { LocalCluster } from "../cluster/local/index.ts";
 import { type FileLock, tryLock } from "../cluster/stage-files/index.ts";
 import { NoodleError } from "../common/index.ts";
@@ -53,6 +53,17 @@ export function chooseLocalThreads(wanted: number | undefined, workers: number):
   return wanted ?? Math.max(1, Math.floor(defaultThreads() / workers));
 }
 
+/** @throws PLAN_INVALID for a plan of more workers than are started, or of workers with other names */
+export function requireLocalNames(plan: WantedPlan | null, workers: number): void {
+  const unknown = plan?.order.find((name) => !/^worker-[1-9]\d*$/.test(name) || Number(name.slice(7)) > workers);
+  if (plan === null || unknown === undefined) return;
+  const names = workers === 1 ? "worker-1" : `worker-1 to worker-${workers}`;
+  throw new NoodleError(
+    "PLAN_INVALID",
+    `the plan names "${unknown}" (${plan.order.join(", ")}); ${workers} local worker${workers === 1 ? " is" : "s are"} ${names}: change --workers, or plan for these names`,
+  );
+}
+
 /**
  * Starts a coordinator in this process and worker processes around it, runs `use`, and ends all of them, however `use`
  * ends. The engine must be prepared.
@@ -70,7 +81,14 @@ export async function withLocalCluster<T>(
   await tryTokenizer(model, readEngineOptions(host.env), signal);
   using tokenizer = Tokenizer.open(model);
   request.check?.(tokenizer);
-  await requireExactSplit(context, { model, split, workers, threads, allowUnverified: unverified === true });
+  const planned = request.watching?.plan?.split;
+  await requireExactSplit(context, {
+    model,
+    split: split ?? planned,
+    workers,
+    threads,
+    allowUnverified: unverified === true,
+  });
   out.progress.phase(`starting a coordinator and ${workers} worker${workers === 1 ? "" : "s"} on this machine`);
   const cluster = await LocalCluster.start(
     {

@@ -33,11 +33,15 @@ test("ports follow one another, 0 stays any, and a split is that of one model", 
 });
 
 test("a worker of one coordinator has all its memory; of several that do not answer, equal parts", async () => {
-  expect(await shareJoins(["127.0.0.1:1"], 100, signal)).toEqual([{ address: "127.0.0.1:1", memoryBytes: 100 }]);
-  expect(await shareJoins(["127.0.0.1:1"], undefined, signal)).toEqual([{ address: "127.0.0.1:1", memoryBytes: null }]);
+  expect(await shareJoins(["127.0.0.1:1"], 100, signal)).toEqual([
+    { address: "127.0.0.1:1", token: null, memoryBytes: 100 },
+  ]);
+  expect(await shareJoins(["127.0.0.1:1"], undefined, signal)).toEqual([
+    { address: "127.0.0.1:1", token: null, memoryBytes: null },
+  ]);
   expect(await shareJoins(["127.0.0.1:1", "127.0.0.1:2"], 100, signal)).toEqual([
-    { address: "127.0.0.1:1", memoryBytes: 50 },
-    { address: "127.0.0.1:2", memoryBytes: 50 },
+    { address: "127.0.0.1:1", token: null, memoryBytes: 50 },
+    { address: "127.0.0.1:2", token: null, memoryBytes: 50 },
   ]);
   await expect(shareJoins(["127.0.0.1:1", "127.0.0.1:1"], 100, signal)).rejects.toMatchObject({ code: "USAGE" });
 });

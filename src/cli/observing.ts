@@ -24,7 +24,8 @@ export interface ObservingOptions {
   readonly sampleEvery?: number;
   readonly sampleLevel?: HookLevel;
   readonly hooks?: boolean;
-  readonly profile?: string;
+  /** `FILE`, or `NODE=FILE`. */
+  readonly profile?: readonly string[];
   readonly strict?: boolean;
 }
 
@@ -43,7 +44,11 @@ export function addObservingOptions(command: Command): Command {
       readHookLevel(text, "--sample-level"),
     )
     .option("--no-hooks", "open engines that can't be looked into")
-    .option("--profile <file>", "a profile of these machines: its cost model is held against every step")
+    .option(
+      "--profile <file>",
+      "a profile of these machines: its cost model is held against every step; NODE=FILE is that of one node, to plan with; repeatable",
+      (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
+    )
     .option("--strict", "refuse a profile of another machine, build or model instead of warning");
 }
 
@@ -79,7 +84,9 @@ export class Watch implements AsyncDisposable {
     if (options.logText === true && options.logs === undefined) {
       throw new NoodleError("USAGE", "--log-text needs --logs, the folder to write to");
     }
-    const predict = options.profile === undefined ? null : await readDriftProfile(run, options.profile);
+    // Profiles of single nodes are the planner's: what they predict depends on who computes.
+    const common = options.profile?.find((text) => text.indexOf("=") <= 0);
+    const predict = common === undefined ? null : await readDriftProfile(run, common);
     const otlp = options.otlp ?? context.host.env["OTEL_EXPORTER_OTLP_ENDPOINT"];
     const spans =
       otlp === undefined || otlp === ""
@@ -104,7 +111,7 @@ export class Watch implements AsyncDisposable {
   }
 
   private constructor(
-    { options }: ObservedRun,
+    { context, options }: ObservedRun,
     parts: {
       readonly logs: LogWriter | null;
       readonly spans: OtlpTelemetry | null;
@@ -125,6 +132,7 @@ export class Watch implements AsyncDisposable {
       readLive: () => live.snapshot(),
       traces: this.traces,
       observePrompts: includeText,
+      onStateEvent: ({ message }) => context.out.note(message),
       hooks: options.hooks ?? true,
       ...(options.sampleEvery === undefined ? {} : { sampleEvery: options.sampleEvery }),
       ...(options.sampleLevel === undefined ? {} : { sampleLevel: options.sampleLevel }),

@@ -21,6 +21,7 @@ export interface PlanModelOptions {
   readonly report?: string;
   readonly baseline?: string;
   readonly compare?: boolean;
+  readonly everyNode?: boolean;
   readonly timeLimit?: number;
 }
 
@@ -60,8 +61,9 @@ export async function planForModel(
           ...(promptTokens === undefined ? {} : { promptTokens }),
         },
         compare: options.compare === true,
+        everyNode: options.everyNode === true,
         // For a person the question "and one machine more?" is worth the wait.
-        growth: !out.json && baseline === undefined,
+        growth: !out.json && baseline === undefined && options.everyNode !== true,
         ...(baseline === undefined ? {} : { baseline }),
         ...(timeLimit === undefined ? {} : { timeLimitS: timeLimit }),
       },

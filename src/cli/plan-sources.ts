@@ -25,6 +25,8 @@ export interface PlacementSources {
   readonly cluster?: string;
   /** host:port of a running coordinator. */
   readonly coordinator?: string;
+  /** Of a coordinator in this process, instead. */
+  readonly status?: StatusDocument;
   /** `NODE=FILE`, or `FILE` for all nodes without one of their own; a folder stands for the profile.json in it. */
   readonly profiles: readonly string[];
   /** Refuse profiles of something else instead of noting it. */
@@ -48,7 +50,7 @@ const CLUSTER_BYTES_MAX = 2 ** 20;
 /** Reads model, cluster and profiles. @throws NoodleError of what can't be read, and as `resolveNodes` */
 export async function readPlacement(sources: PlacementSources, signal: AbortSignal): Promise<Placement> {
   const { cluster: path, coordinator } = sources;
-  if (path === undefined && coordinator === undefined) {
+  if (path === undefined && coordinator === undefined && sources.status === undefined) {
     throw new NoodleError("USAGE", "give --cluster FILE (docs/cluster.md describes it) or --coordinator HOST:PORT");
   }
   const header = await readModelHeader(sources.model);
@@ -58,16 +60,22 @@ export async function readPlacement(sources: PlacementSources, signal: AbortSign
     headerSha256: header.headerSha256,
   });
   const written = path === undefined ? null : await readClusterFile(path);
-  const status = coordinator === undefined ? null : await askCoordinator(coordinator, signal);
+  const asked = coordinator === undefined ? null : await askCoordinator(coordinator, signal);
+  const status = sources.status ?? asked;
   const running = status === null ? null : describeRunning(status, written);
   const found = running?.cluster ?? written;
   if (found === null) throw new NoodleError("INTERNAL", "a plan without a cluster");
   const cluster = sources.change?.(found) ?? found;
   const base = path === undefined ? process.cwd() : dirname(resolve(path));
   const byPath = new Map<string, ProfileDocument>();
-  for (const each of listProfilePaths(cluster)) byPath.set(each, await readProfileAt(resolve(base, each)));
+  // Also of nodes that a change takes away: what they tell of machines stays true.
+  for (const each of new Set([...listProfilePaths(found), ...listProfilePaths(cluster)]))
+    byPath.set(each, await readProfileAt(resolve(base, each)));
   const byNode = await readNodeProfiles(sources.profiles, cluster);
-  const { nodes, notes } = resolveNodes(cluster, { byPath, byNode }, model, { strict: sources.strict });
+  const before = listProfilePaths(found).flatMap((each) => byPath.get(each) ?? []);
+  const calibrating = [...byNode.values(), ...before];
+  const profiles = { byPath, byNode, ...(calibrating.length === 0 ? {} : { calibrating }) };
+  const { nodes, notes } = resolveNodes(cluster, profiles, model, { strict: sources.strict });
   const machineNotes = status === null ? [] : compareMachines(status, cluster, { byPath, byNode }, sources.strict);
   return { model, cluster, nodes, notes: [...(running?.notes ?? []), ...notes, ...machineNotes], status };
 }

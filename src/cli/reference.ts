@@ -66,6 +66,7 @@ export async function generateUndivided(
     ],
     logits: [],
     logprobs: [],
+    promptLogprobs: [],
     kv: [],
     stepRows,
   };

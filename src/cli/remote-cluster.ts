@@ -1,17 +1,9 @@
-import { create } from "@bufbuild/protobuf";
-import type { GenerateRequest, StatusDocument } from "../cluster/coordinator/index.ts";
+import type { GenerateRequest, ReplanDocument, StatusDocument, WantedPlan } from "../cluster/coordinator/index.ts";
 import { must, NoodleError } from "../common/index.ts";
-import type { SamplingParams } from "../engine/index.ts";
-import { createClient, type ServiceClient } from "../net/index.ts";
-import {
-  CoordinatorService,
-  type GenerateDone,
-  type GenerateEvent as GenerateMessage,
-  readSessionId,
-  SamplingSchema,
-  writeSessionId,
-} from "../protocol/index.ts";
+import { type ClientSecurity, createClient, type ServiceClient } from "../net/index.ts";
+import { CoordinatorService, writeSessionId } from "../protocol/index.ts";
 import type { GenerationEvent } from "./generation.ts";
+import { readGenerateEvent, writeGenerateRequest } from "./remote-messages.ts";
 import { MAX_TRACE_CHARS, readRequestTrace, type RequestTrace } from "../trace/index.ts";
 
 const STATUS_TIMEOUT_MS = 5000;
@@ -21,9 +13,14 @@ const TRACE_TIMEOUT_MS = 60_000;
 export class RemoteCluster {
   readonly #client: ServiceClient<typeof CoordinatorService>;
 
-  /** @param address host:port. Connects at the first call. */
-  constructor(address: string) {
-    this.#client = createClient(CoordinatorService, address);
+  /**
+   * Connects at the first call.
+   *
+   * @param address host:port
+   * @param security undefined = plaintext
+   */
+  constructor(address: string, security?: ClientSecurity) {
+    this.#client = createClient(CoordinatorService, address, { security });
   }
 
   /** @throws PEER_UNREACHABLE, TIMED_OUT */
@@ -34,30 +31,9 @@ export class RemoteCluster {
 
   /** As `Coordinator.generate`; also PEER_UNREACHABLE. */
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerationEvent, void, undefined> {
-    const {
-      prompt,
-      maxTokens,
-      sampling,
-      ignoreEos = false,
-      wantLogits = false,
-      wantKvHashes = false,
-      prefillRows = 0,
-      observe,
-    } = request;
-    const messages = this.#client.rpc.generate(
-      {
-        ...(typeof prompt === "string" ? { prompt } : { promptTokenIds: [...prompt] }),
-        maxTokens,
-        ...(sampling === undefined ? {} : { sampling: writeSampling(sampling) }),
-        ignoreEos,
-        wantLogits,
-        wantKvHashes,
-        prefillRows,
-        ...(observe === undefined ? {} : { observe }),
-      },
-      { signal },
-    );
-    for await (const message of messages) yield readEvent(message);
+    for await (const message of this.#client.rpc.generate(writeGenerateRequest(request), { signal })) {
+      yield readGenerateEvent(message);
+    }
   }
 
   /** What a generation looked like from inside. @throws SESSION_NOT_FOUND, USAGE, TRACE_INVALID, PEER_UNREACHABLE */
@@ -75,6 +51,36 @@ export class RemoteCluster {
     return readRequestTrace(Buffer.concat(pieces).toString("utf8"));
   }
 
+  /**
+   * Gives the cluster another plan, or says what it would change.
+   *
+   * @throws as `Coordinator.replan`; PEER_UNREACHABLE, TIMED_OUT
+   */
+  async replan(
+    { split, order, terms, modelHeaderSha256 }: WantedPlan,
+    reason: string,
+    dryRun: boolean,
+    signal: AbortSignal,
+  ): Promise<ReplanDocument> {
+    const request = {
+      split,
+      order: [...order],
+      planSha256: terms.sha256,
+      decodeInFlight: terms.decodeInFlight ?? 0,
+      maxDecodeRows: terms.maxDecodeRows ?? 0,
+      prefillRows: terms.prefillRows ?? 0,
+      mixedPrefillRows: terms.mixedPrefillRows ?? 0,
+      predictedPeriodMs: terms.predictedPeriodMs ?? 0,
+      predictedLatencyMs: terms.predictedLatencyMs ?? 0,
+      predictedTokensPerS: terms.predictedTokensPerSec ?? 0,
+      modelHeaderSha256: new Uint8Array(Buffer.from(modelHeaderSha256 ?? "", "hex")),
+      reason,
+      dryRun,
+    };
+    const { json } = await this.#client.rpc.replan(request, { timeoutMs: STATUS_TIMEOUT_MS, signal });
+    return JSON.parse(json) as ReplanDocument;
+  }
+
   close(): void {
     this.#client.close();
   }
@@ -88,63 +94,6 @@ export function requireStatus(document: unknown, address: string): StatusDocumen
 
 function isStatus(value: unknown): value is StatusDocument {
   return typeof value === "object" && value !== null && "schema" in value && value.schema === "noodle.status.v1";
-}
-
-function writeSampling({ logitBias = [], ...sampling }: SamplingParams) {
-  return create(SamplingSchema, {
-    ...sampling,
-    biasTokenIds: logitBias.map(([tokenId]) => tokenId),
-    biasValues: logitBias.map(([, bias]) => bias),
-  });
-}
-
-function readEvent({ message: event }: GenerateMessage): GenerationEvent {
-  switch (event.case) {
-    case "started":
-      return {
-        type: "started",
-        sessionId: readSessionId(event.value.sessionId),
-        promptTokenIds: event.value.promptTokenIds,
-      };
-    case "token": {
-      const { index, tokenId, text, logits } = event.value;
-      return { type: "token", index, tokenId, text, logits: readLogits(logits) };
-    }
-    case "done":
-      return readDone(event.value);
-    case undefined:
-      throw new NoodleError("FRAME_INVALID", "the coordinator sent an event of a kind that this release does not know");
-    default:
-      return event satisfies never;
-  }
-}
-
-function readDone(done: GenerateDone): GenerationEvent {
-  return {
-    type: "done",
-    finishReason: done.finishReason === "stop" ? "stop" : "length",
-    ttftMs: done.ttftMs,
-    decodeTokensPerSec: done.decodeTokensPerSec,
-    stages: done.stages.map((stage) => ({
-      nodeId: stage.node,
-      name: stage.node,
-      units: { first: stage.firstUnit, end: stage.endUnit },
-      computeMsP50: stage.computeMsP50,
-      queueMsP50: stage.queueMsP50,
-      hopMsP50: stage.hopKnown ? stage.hopMsP50 : null,
-      weightsBytes: Number(stage.weightsBytes),
-      rssBytes: Number(stage.rssBytes),
-    })),
-    kv: done.kv.map((layer) => ({ block: layer.block, kSha256: layer.kSha256, vSha256: layer.vSha256 })),
-    stepRows: done.stepRows,
-  };
-}
-
-/** f32 little-endian; a copy, since the message's bytes need not be aligned. */
-function readLogits(bytes: Uint8Array): Float32Array | null {
-  if (bytes.length === 0) return null;
-  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-  return Float32Array.from({ length: bytes.length / 4 }, (_, index) => view.getFloat32(index * 4, true));
 }
 
 /**

@@ -14,6 +14,7 @@ export interface ServingOptions {
   readonly decodeInFlight?: number;
   readonly mixedPrefillRows?: number;
   readonly prefillRows?: number;
+  readonly journal?: boolean;
   readonly alias?: readonly string[];
   readonly chatTemplate?: string;
   readonly apiKey?: readonly string[];
@@ -57,12 +58,17 @@ export function addServingOptions(command: Command): Command {
     .option("--prefill-rows <n>", "most rows of a prompt's chunk (default: 256; 32 in strict)", (text) =>
       parseInteger(text, "--prefill-rows", 1, 4096),
     )
+    .option("--journal", "write each token to disk before it goes out: the next start knows what a stop cut off")
     .option("--alias <name>", "id that requests choose the model by (default: the file's name); once for each", addText)
     .option("--chat-template <file>", "Jinja instead of the model's own, or the word chatml")
     .option("--api-key <key>", "ask for this key; may be given again (a file keeps it out of the process list)", addKey)
     .option("--api-key-file <file>", "ask for one of the keys in this file, one a line")
     .option("--cors-origin <origin>", "let pages of this origin call the API, * = all; may be given again", addText)
-    .option("--allow-host <name>", "name that requests over loopback may be sent to; may be given again", addText);
+    .option(
+      "--allow-host <name>",
+      "name that requests may be sent to, beside this machine's own; may be given again",
+      addText,
+    );
 }
 
 /** What the coordinator has to know of them. */
@@ -76,6 +82,7 @@ export function readServing(options: ServingOptions): Partial<CoordinatorOptions
     ...(decodeInFlight === undefined ? {} : { decodeInFlight }),
     ...(mixedPrefillRows === undefined ? {} : { mixedPrefillRows }),
     ...(prefillRows === undefined ? {} : { prefillRows }),
+    ...(options.journal === undefined ? {} : { journal: options.journal }),
   };
 }
 

@@ -1,8 +1,9 @@
+import { hostname } from "node:os";
 import { type ApiServer, createApiServer, readChatPage } from "../api/index.ts";
 import type { Coordinator } from "../cluster/coordinator/index.ts";
 import { must, NoodleError } from "../common/index.ts";
 import type { Tokenizer } from "../engine/index.ts";
-import { LOOPBACK } from "./addresses.ts";
+import type { ApiSecurity } from "./cluster-security.ts";
 import type { CommandContext } from "./command.ts";
 import { readEngineOptions } from "./engine.ts";
 import { mergeMetrics } from "./merge-metrics.ts";
@@ -22,6 +23,8 @@ export interface ServingRequest {
   readonly port: number;
   /** Serves the chat page at `/`. @default true */
   readonly page?: boolean;
+  /** What protects it. @default plain HTTP, for loopback */
+  readonly security?: ApiSecurity;
 }
 
 /** A model that is going to be served. */
@@ -53,26 +56,28 @@ export class Serving implements AsyncDisposable {
 
   /** @throws NoodleError `PORT_IN_USE`, `USAGE`, the errors of the models' files */
   static async open(request: ServingRequest): Promise<Serving> {
-    const { context, options, host, port } = request;
+    const { options, host, port, security } = request;
     const models = await nameModels(request.models, options.alias ?? []);
     const [keys, chatTemplate, page] = await Promise.all([
       readApiKeys(options),
       readChatTemplate(options),
       request.page === false ? null : readChatPage(),
     ]);
+    const hashes = security?.keyHashes ?? null;
+    const keyCount = keys.length + (hashes?.().length ?? 0);
+    security?.check(keyCount);
+    const tls = security?.tls ?? null;
     const api = createApiServer({
       apiKeys: keys,
+      ...(hashes === null ? {} : { keyHashes: hashes }),
+      ...(tls === null ? {} : { tls }),
       page,
       version: PACKAGE_VERSION,
       ...(options.corsOrigin === undefined ? {} : { corsOrigins: options.corsOrigin }),
-      ...(options.allowHost === undefined ? {} : { allowedHosts: options.allowHost }),
+      allowedHosts: [hostname(), ...(options.allowHost ?? [])],
     });
     await api.listen(host, port);
-    const serving = new Serving(request, api, models, keys.length > 0, chatTemplate);
-    if (host !== LOOPBACK && host !== "::1" && host !== "localhost" && keys.length === 0) {
-      context.out.note(`whoever reaches ${serving.url} can use it: --api-key-file asks for a key`);
-    }
-    return serving;
+    return new Serving(request, api, models, keyCount > 0, chatTemplate);
   }
 
   private constructor(

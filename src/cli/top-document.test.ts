@@ -35,6 +35,16 @@ describe("the top document", () => {
     expect(top.stages[1]?.times).not.toBeNull();
   });
 
+  test("takes how busy an engine is from its holder, and the coordinator's CPU from itself, where they say it", () => {
+    const status = makeStatus();
+    const stages = status.stages.map((stage, index) => ({ ...stage, engine_busy_ratio: index === 0 ? 0.97 : null }));
+    const coordinator = { ...status.coordinator, cpu_ratio: 0.031 };
+    const top = describeTop({ ...status, coordinator, stages }, "x");
+    expect([top.stages[0]?.busy_ratio, top.stages[1]?.busy_ratio]).toEqual([0.97, 0.61 * 0.9]);
+    expect(top.coordinator.cpu_ratio).toBe(0.031);
+    expect(describeTop(status, "x").coordinator.cpu_ratio).toBeNull();
+  });
+
   test("shows prefill while there is nothing else", () => {
     const live = makeLive();
     const stages = live.stages.map((stage) => ({ ...stage, prefill: stage.decode, decode: null }));

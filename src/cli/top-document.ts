@@ -2,6 +2,7 @@ import { z } from "zod";
 import { NoodleError } from "../common/index.ts";
 import type { LiveDocument, LiveStage } from "../metrics/index.ts";
 import { readLive } from "./live-schema.ts";
+import { measurePlan, type MeasuredPlan } from "./plan-status.ts";
 
 const MAX_STAGES = 4096;
 
@@ -11,6 +12,7 @@ const statusSchema = z.object({
   coordinator: z.object({
     address: z.string(),
     rss_bytes: z.number(),
+    cpu_ratio: z.number().nullish(),
     epoch: z.number().nullable(),
     uptime_ms: z.number(),
     model: z.object({ path: z.string(), units: z.number() }),
@@ -27,10 +29,22 @@ const statusSchema = z.object({
         node: z.string().nullable(),
         state: z.string(),
         kv_bytes: z.number(),
+        engine_busy_ratio: z.number().nullish(),
       }),
     )
     .max(MAX_STAGES),
   sessions: z.array(z.object({ prompt_tokens: z.number(), generated_tokens: z.number() })),
+  plan: z
+    .object({
+      predicted: z
+        .object({
+          period_ms: z.number().nullable(),
+          latency_ms: z.number().nullable(),
+          tokens_per_s: z.number().nullable(),
+        })
+        .nullish(),
+    })
+    .nullish(),
   live: z.unknown().optional(),
 });
 
@@ -46,6 +60,8 @@ export interface TopDocument {
     readonly epoch: number | null;
     readonly uptime_ms: number;
     readonly rss_bytes: number;
+    /** Part of its machine's CPU time; null while unknown. */
+    readonly cpu_ratio: number | null;
     readonly context_tokens: number;
     readonly parallel: number;
   };
@@ -55,6 +71,11 @@ export interface TopDocument {
     LiveDocument,
     "tokens_per_s" | "requests" | "ttft_ms" | "itl_ms" | "step_ms" | "last_step_age_ms" | "window_s" | "window_steps"
   > | null;
+  /** What the plan in force promises, and what became of it; null where nobody planned it. */
+  readonly plan: {
+    readonly predicted: NonNullable<NonNullable<TopStatus["plan"]>["predicted"]>;
+    readonly measured: MeasuredPlan | null;
+  } | null;
   /** What the stages' times are of: decode as soon as there was one. */
   readonly phase: "prefill" | "decode";
   readonly stages: readonly TopStage[];
@@ -68,6 +89,7 @@ export interface TopStage {
   readonly node_name: string | null;
   readonly state: string;
   readonly times: LiveStage["decode"];
+  /** As the holder says of its engine thread; where it says nothing, by the steps that came through. */
   readonly busy_ratio: number | null;
   /** Of `kv_bytes`, in proportion to the positions that open sessions use. */
   readonly kv_used_bytes: number;
@@ -86,6 +108,7 @@ export function describeTop(value: unknown, from: string): TopDocument {
   const status = result.data;
   const live = readLive(status.live);
   const { coordinator, health } = status;
+  const predicted = status.plan?.predicted ?? null;
   const hasDecoded = live?.stages.some((stage) => stage.decode !== null) === true;
   const phase = !hasDecoded && live?.stages.some((stage) => stage.prefill !== null) === true ? "prefill" : "decode";
   return {
@@ -97,11 +120,13 @@ export function describeTop(value: unknown, from: string): TopDocument {
       epoch: coordinator.epoch,
       uptime_ms: coordinator.uptime_ms,
       rss_bytes: coordinator.rss_bytes,
+      cpu_ratio: coordinator.cpu_ratio ?? null,
       context_tokens: coordinator.context_tokens,
       parallel: coordinator.parallel,
     },
     health,
     live: live === null ? null : pickLive(live),
+    plan: predicted === null ? null : { predicted, measured: measurePlan(live) },
     phase,
     stages: status.stages.map((stage) => describeStage(status, live, stage, phase)),
     bottleneck: live?.bottleneck ?? null,
@@ -131,7 +156,7 @@ function describeStage(
     node_name: node?.name ?? stage.node,
     state: stage.state,
     times: figures?.[phase] ?? null,
-    busy_ratio: figures?.busy_ratio ?? null,
+    busy_ratio: stage.engine_busy_ratio ?? figures?.busy_ratio ?? null,
     kv_used_bytes: stage.kv_bytes * kvUsage(status),
     kv_bytes: stage.kv_bytes,
     rss_bytes: node?.rss_bytes ?? null,

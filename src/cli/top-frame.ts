@@ -57,7 +57,21 @@ function renderHead(top: TopDocument, width: number): readonly string[] {
     `ITL ${renderQuantiles(itl_ms)}`,
     `${top.phase} step ${renderQuantiles(step_ms[top.phase])}`,
   ];
-  return [...wrap(title, width), ...wrap(figures, width), ...wrap(times, width)];
+  return [...wrap(title, width), ...wrap(figures, width), ...wrap(times, width), ...renderPromise(top, width)];
+}
+
+/** What the plan promises beside what is measured. */
+function renderPromise({ plan }: TopDocument, width: number): readonly string[] {
+  if (plan === null) return [];
+  const { predicted, measured } = plan;
+  const pair = (name: "period_ms" | "latency_ms" | "tokens_per_s"): string =>
+    [predicted[name], measured?.[name] ?? null].map((value) => formatMs(value)).join(" / ");
+  const parts = [
+    `predicted / measured: period ${pair("period_ms")} ms`,
+    `round ${pair("latency_ms")} ms`,
+    `tokens/s ${pair("tokens_per_s")}`,
+  ];
+  return wrap(parts, width);
 }
 
 function renderQuantiles(value: { readonly p50: number; readonly p95: number } | null): string {
@@ -120,6 +134,7 @@ function describeCoordinator({ coordinator, live }: TopDocument): readonly strin
     `context ${coordinator.context_tokens}`,
     `${live?.requests.running ?? "-"} of ${coordinator.parallel} sessions`,
     `RSS ${formatBytes(coordinator.rss_bytes)}`,
+    ...(coordinator.cpu_ratio === null ? [] : [`CPU ${percent(coordinator.cpu_ratio)}`]),
   ];
 }
 

@@ -1,4 +1,5 @@
 import { NoodleError } from "../common/index.ts";
+import type { ClientSecurity } from "../net/index.ts";
 import { RemoteCluster } from "./remote-cluster.ts";
 import { describeTop, type TopDocument } from "./top-document.ts";
 
@@ -14,8 +15,8 @@ const TIMEOUT_MS = 5000;
 const MAX_BODY_BYTES = 16 * 2 ** 20;
 
 /** @param address host:port of the coordinator's gRPC service */
-export function openGrpcSource(address: string): TopSource {
-  const cluster = new RemoteCluster(address);
+export function openGrpcSource(address: string, security?: ClientSecurity): TopSource {
+  const cluster = new RemoteCluster(address, security);
   return {
     read: async (signal) => describeTop(await cluster.status(signal), address),
     close: () => cluster.close(),

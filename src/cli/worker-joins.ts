@@ -1,5 +1,6 @@
 import { freemem } from "node:os";
 import { NoodleError, sum } from "../common/index.ts";
+import { type JoinToken, readJoinToken } from "../security/index.ts";
 import { formatHostPort, parseHostPort } from "./addresses.ts";
 import { RemoteCluster } from "./remote-cluster.ts";
 
@@ -7,6 +8,8 @@ import { RemoteCluster } from "./remote-cluster.ts";
 export interface WorkerJoin {
   /** host:port */
   readonly address: string;
+  /** null = a cluster in plaintext. */
+  readonly token: JoinToken | null;
   /** null = what is free when it starts. */
   readonly memoryBytes: number | null;
 }
@@ -22,19 +25,30 @@ export async function shareJoins(
   memoryBytes: number | undefined,
   signal: AbortSignal,
 ): Promise<readonly WorkerJoin[]> {
-  const addresses = joins.map((text) => formatHostPort(parseHostPort(text, "--join")));
+  const targets = joins.map(readTarget);
+  const addresses = targets.map(({ address }) => address);
   const twice = addresses.find((address, index) => addresses.indexOf(address) !== index);
   if (twice !== undefined) throw new NoodleError("USAGE", `--join ${twice} is given twice`);
-  const [first] = addresses;
-  if (first !== undefined && addresses.length === 1) return [{ address: first, memoryBytes: memoryBytes ?? null }];
-  const sizes = await Promise.all(addresses.map((address) => readModelBytes(address, signal)));
+  const [first] = targets;
+  if (first !== undefined && targets.length === 1) return [{ ...first, memoryBytes: memoryBytes ?? null }];
+  // A coordinator with an authority tells its members' operators alone: then the parts are equal.
+  const sizes = await Promise.all(
+    targets.map(async ({ address, token }) => (token === null ? await readModelBytes(address, signal) : 0)),
+  );
   const weights = sizes.every((size) => size > 0) ? sizes : sizes.map(() => 1);
   const total = sum(weights);
   const bytes = memoryBytes ?? freemem();
-  return addresses.map((address, index) => ({
-    address,
+  return targets.map((target, index) => ({
+    ...target,
     memoryBytes: Math.floor((bytes * (weights[index] ?? 0)) / total),
   }));
+}
+
+/** Reads `HOST:PORT` or `TOKEN@HOST:PORT`. @throws NoodleError `USAGE`, `JOIN_TOKEN_INVALID` */
+function readTarget(text: string): Pick<WorkerJoin, "address" | "token"> {
+  const at = text.lastIndexOf("@");
+  const token = at < 0 ? null : readJoinToken(text.slice(0, at));
+  return { address: formatHostPort(parseHostPort(text.slice(at + 1), "--join")), token };
 }
 
 /** 0 where nobody answers: a worker may be there before its coordinator. */

@@ -19,6 +19,7 @@ export interface ErrorCodeRow {
     | "DATA_LOSS"
     | "CANCELLED"
     | "UNIMPLEMENTED"
+    | "PERMISSION_DENIED"
     | "INTERNAL";
   readonly retryable: boolean;
   /** What the reader of the error can do about it. */
@@ -37,6 +38,11 @@ export const ERROR_CODES = {
   FILE_NOT_FOUND: { exit: 2, http: 404, grpc: "NOT_FOUND", retryable: false, cure: "check the path" },
   FILE_UNREADABLE: { exit: 2, http: 400, grpc: "FAILED_PRECONDITION", retryable: false, cure: "check the path and its permissions" },
   DISK_FULL: { exit: 1, http: 507, grpc: "RESOURCE_EXHAUSTED", retryable: true, cure: "free space in the data directory, or choose another with --data" },
+  // state
+  STATE_DAMAGED: { exit: 1, http: 500, grpc: "DATA_LOSS", retryable: false, cure: "start the coordinator again: the damaged store lies beside the new one, under the name that the message gives" },
+  STATE_VERSION: { exit: 2, http: 500, grpc: "FAILED_PRECONDITION", retryable: false, cure: "a newer release wrote this state: use that one, or another data directory" },
+  STATE_TAKEN: { exit: 1, http: 503, grpc: "ABORTED", retryable: true, cure: "a later coordinator works on this state: use that one and stop this one, or give it another data directory" },
+  STATE_BUSY: { exit: 1, http: 503, grpc: "UNAVAILABLE", retryable: true, cure: "the disk of the data directory does not keep up, or another process holds the state: try again" },
   // logs
   LOG_VERSION: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "read the file with the release that wrote it; its header names it" },
   LOG_MALFORMED: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "give log files (DIR/<producer>.<stream>.<number>.jsonl); docs/logs.md says what is in them" },
@@ -80,6 +86,12 @@ export const ERROR_CODES = {
   // profiles
   PROFILE_INVALID: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "the document is damaged, too large or of another release: make it again with `noodle profile`" },
   PROFILE_MISMATCH: { exit: 2, http: 409, grpc: "FAILED_PRECONDITION", retryable: false, cure: "profile this model on this machine with `noodle profile`, or leave out --strict" },
+  // security
+  EXPOSURE_REFUSED: { exit: 2, http: 400, grpc: "FAILED_PRECONDITION", retryable: false, cure: "protect it as the message says (SECURITY.md), or listen on 127.0.0.1" },
+  PEER_UNTRUSTED: { exit: 3, http: 502, grpc: "FAILED_PRECONDITION", retryable: false, cure: "both ends need a certificate of one cluster that has not ended: `noodle cluster token` lets a worker in again; NOODLE_CLUSTER_DIR names the folder for other commands" },
+  ACCESS_DENIED: { exit: 1, http: 403, grpc: "PERMISSION_DENIED", retryable: false, cure: "`noodle cluster nodes` shows who is a member; a node that was shut out needs another data directory and token" },
+  JOIN_TOKEN_INVALID: { exit: 2, http: 401, grpc: "PERMISSION_DENIED", retryable: false, cure: "make another with `noodle cluster token`: each lets one worker in, for a while" },
+  SECURITY_FILE_INVALID: { exit: 2, http: 500, grpc: "FAILED_PRECONDITION", retryable: false, cure: "restore the file that the message names from a copy, or make another identity" },
   // protocol and cluster
   FRAME_CORRUPT: { exit: 1, http: 502, grpc: "DATA_LOSS", retryable: true, cure: "a frame was damaged on the way and was refused; try again, and check the network if it comes back" },
   FRAME_INVALID: { exit: 1, http: 502, grpc: "INVALID_ARGUMENT", retryable: false, cure: "the peer does not speak this protocol: use the same release everywhere" },
@@ -93,6 +105,8 @@ export const ERROR_CODES = {
   BODY_TOO_LARGE: { exit: 2, http: 413, grpc: "INVALID_ARGUMENT", retryable: false, cure: "send less in one request" },
   REQUEST_INVALID: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "correct the field that the message names" },
   NOT_SUPPORTED: { exit: 2, http: 400, grpc: "UNIMPLEMENTED", retryable: false, cure: "leave the field away; docs/api.md lists what is there" },
+  IDEMPOTENCY_MISMATCH: { exit: 2, http: 422, grpc: "INVALID_ARGUMENT", retryable: false, cure: "give every request a key of its own, and repeat a request with the same body" },
+  IDEMPOTENCY_RUNNING: { exit: 1, http: 409, grpc: "ALREADY_EXISTS", retryable: true, cure: "the first request with this key still runs: ask again when it is over" },
   MODEL_NOT_FOUND: { exit: 2, http: 404, grpc: "NOT_FOUND", retryable: false, cure: "GET /v1/models lists the models that are served" },
   GRAMMAR_INVALID: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "correct the grammar or the schema where the message says" },
   TEMPLATE_FAILED: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "send messages that the model's chat template accepts, or use /v1/completions" },

@@ -1,3 +1,4 @@
+export { type BusyReading, BusyWindow } from "./busy-window.ts";
 export { collectGarbage } from "./collect-garbage.ts";
 export { ERROR_CODES, type ErrorCode, type ErrorCodeRow } from "./error-codes.ts";
 export { resolveEntry } from "./resolve-entry.ts";

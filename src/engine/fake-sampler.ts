@@ -1,6 +1,7 @@
 import { NoodleError } from "../common/index.ts";
 import { drawUnit, mix } from "./fake-arithmetic.ts";
-import { GrammarFollower, parseGrammar, Vocabulary } from "./gbnf/index.ts";
+import { parseGrammar } from "../gbnf/index.ts";
+import { GrammarFollower, Vocabulary } from "./gbnf/index.ts";
 import { checkSampling, PENALTY_LAST_TOKENS } from "./sampling-params.ts";
 import type { Slot } from "./slots.ts";
 import type { SamplingParams } from "./types.ts";

@@ -1,6 +1,7 @@
 import { NoodleError } from "../common/index.ts";
 import { Candidates } from "./candidates.ts";
-import { GrammarFollower, parseGrammar, type Vocabulary } from "./gbnf/index.ts";
+import { parseGrammar } from "../gbnf/index.ts";
+import { GrammarFollower, type Vocabulary } from "./gbnf/index.ts";
 import type { Library, Pointer } from "./native/index.ts";
 import { checkSampling, PENALTY_LAST_TOKENS } from "./sampling-params.ts";
 import type { Slot } from "./slots.ts";

@@ -1,4 +1,4 @@
-import { failGrammar, type Grammar, rangesMeet } from "./gbnf.ts";
+import { failGrammar, type Grammar, rangesMeet } from "../gbnf/index.ts";
 import { type Advance, GrammarSteps, type Stack } from "./grammar-steps.ts";
 import { GRAMMAR_LIMITS } from "./limits.ts";
 

@@ -1,7 +1,8 @@
 import { fileURLToPath } from "node:url";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
-import { GrammarFollower, parseGrammar, Vocabulary } from "../engine/gbnf/index.ts";
+import { parseGrammar } from "../gbnf/index.ts";
+import { GrammarFollower, Vocabulary } from "../engine/gbnf/index.ts";
 import { Tokenizer } from "../engine/index.ts";
 import { compileJsonSchema, JSON_GRAMMAR } from "./index.ts";
 import { fitsGrammar, isValidDocument } from "./testing.ts";

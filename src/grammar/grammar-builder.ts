@@ -1,4 +1,4 @@
-import { failGrammar } from "./gbnf.ts";
+import { failGrammar } from "../gbnf/index.ts";
 import { GRAMMAR_LIMITS } from "./limits.ts";
 
 /** Nobody else's rules begin so. */

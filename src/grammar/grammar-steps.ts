@@ -1,4 +1,4 @@
-import type { CharRanges, Grammar } from "./gbnf.ts";
+import type { CharRanges, Grammar } from "../gbnf/index.ts";
 
 /** Places that are still to be read, the next one last; no place is the end of an alternative. */
 export type Stack = readonly number[];

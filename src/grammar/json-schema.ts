@@ -1,6 +1,6 @@
 import { NoodleError } from "../common/index.ts";
 import { checkCompiled } from "./check-grammar.ts";
-import { failGrammar } from "./gbnf.ts";
+import { failGrammar } from "../gbnf/index.ts";
 import { GrammarBuilder } from "./grammar-builder.ts";
 import * as json from "./json-rules.ts";
 import { GRAMMAR_LIMITS } from "./limits.ts";

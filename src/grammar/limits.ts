@@ -8,13 +8,6 @@ export const GRAMMAR_LIMITS = {
   depth: 32,
   /** Schemas that are looked at, those reached by `$ref` and made by `allOf` included. */
   schemaNodes: 4_000,
-  /** In counts, as llama.cpp has it. */
-  repetition: 2_000,
-  /** Parentheses within parentheses. */
-  groupDepth: 64,
-  /** Rules and elements once repetitions are written out. */
-  rules: 20_000,
-  elements: 100_000,
   /** Ways to read one text that are followed before a grammar counts as ambiguous. */
   ambiguitySteps: 200_000,
 } as const;

@@ -1,4 +1,4 @@
-import { failGrammar } from "./gbnf.ts";
+import { failGrammar } from "../gbnf/index.ts";
 import { MAX_INTEGER_DIGITS } from "./json-rules.ts";
 
 const LARGEST = 10 ** MAX_INTEGER_DIGITS - 1;

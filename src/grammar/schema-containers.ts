@@ -1,4 +1,4 @@
-import { failGrammar } from "./gbnf.ts";
+import { failGrammar } from "../gbnf/index.ts";
 import * as json from "./json-rules.ts";
 import type { SchemaCompiler } from "./json-schema.ts";
 import {

@@ -1,4 +1,4 @@
-import { failGrammar } from "./gbnf.ts";
+import { failGrammar, GBNF_LIMITS } from "../gbnf/index.ts";
 import { GRAMMAR_LIMITS } from "./limits.ts";
 
 export type SchemaNode = Readonly<Record<string, unknown>>;
@@ -318,7 +318,7 @@ export function readCount(node: SchemaNode, keyword: string, path: string): numb
 
 /** A repetition. The engine knows no upper bound above its limit, so that a larger one becomes that. */
 export function writeCounts(min: number, max: number, path: string): string {
-  const limit = GRAMMAR_LIMITS.repetition;
+  const limit = GBNF_LIMITS.repetition;
   if (min > limit) failGrammar(`${path}: ${min} is above the limit of ${limit}`, { path });
   return max === Infinity ? `{${min},}` : `{${min},${Math.min(max, limit)}}`;
 }

@@ -1,5 +1,5 @@
 import { must } from "../common/index.ts";
-import { type CharRanges, failGrammar, invertRanges, joinRanges, rangesHold } from "./gbnf.ts";
+import { type CharRanges, failGrammar, GBNF_LIMITS, invertRanges, joinRanges, rangesHold } from "../gbnf/index.ts";
 import { quoteRanges, quoteText } from "./grammar-builder.ts";
 import { GRAMMAR_LIMITS } from "./limits.ts";
 
@@ -159,8 +159,8 @@ class PatternReader {
     const min = Number(text[1]);
     const max = text[2] === undefined ? min : text[3] === "" ? Infinity : Number(text[3]);
     if (max < min) this.#fail("the first count is the larger one");
-    if (min > GRAMMAR_LIMITS.repetition || (max !== Infinity && max > GRAMMAR_LIMITS.repetition))
-      this.#fail(`the limit is ${GRAMMAR_LIMITS.repetition} repetitions`);
+    if (min > GBNF_LIMITS.repetition || (max !== Infinity && max > GBNF_LIMITS.repetition))
+      this.#fail(`the limit is ${GBNF_LIMITS.repetition} repetitions`);
     return { min, max };
   }
 

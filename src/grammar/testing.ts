@@ -1,6 +1,6 @@
 import { must } from "../common/index.ts";
-import { type Grammar, type CharRanges, rangesHold } from "./gbnf.ts";
-import { parseGrammar } from "./gbnf-parser.ts";
+import { type Grammar, type CharRanges, rangesHold } from "../gbnf/index.ts";
+import { parseGrammar } from "../gbnf/index.ts";
 import { GrammarSteps, type Stack } from "./grammar-steps.ts";
 
 /** Whether a text fits a grammar as a whole, found by following all readings at once. */

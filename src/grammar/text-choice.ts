@@ -1,5 +1,5 @@
 import { type GrammarBuilder, quoteRanges, quoteText } from "./grammar-builder.ts";
-import { invertRanges, joinRanges } from "./gbnf.ts";
+import { invertRanges, joinRanges } from "../gbnf/index.ts";
 
 /** A text, and GBNF of what follows it; "" for nothing. */
 export interface TextBranch {

@@ -266,12 +266,16 @@ describe("the cluster", () => {
     expect(value("noodle_events_total", { event: "worker.lost", severity: "warning" })).toBe(1);
   });
 
-  test("shows how much of the KV is used once there is a cluster, and what logs and spans lost", async () => {
+  test("shows how much of the KV is used and who is busy once there is a cluster, and what logs and spans lost", async () => {
     let lost = 3;
     const metrics = open({ readLogRowsDropped: () => lost, readSpansDropped: () => 1 });
     expect((await scrape(metrics)).value("noodle_kv_cache_usage_ratio")).toBe(0);
     metrics.show(() => ({
-      coordinator: { context_tokens: 100, parallel: 4 },
+      coordinator: { context_tokens: 100, parallel: 4, cpu_ratio: 0.04 },
+      stages: [
+        { index: 0, engine_busy_ratio: 0.93 },
+        { index: 1, engine_busy_ratio: null },
+      ],
       sessions: [
         { prompt_tokens: 30, generated_tokens: 10 },
         { prompt_tokens: 50, generated_tokens: 10 },
@@ -281,6 +285,9 @@ describe("the cluster", () => {
     const { value } = await scrape(metrics);
     expect(value("noodle_kv_cache_usage_ratio")).toBe(0.25);
     expect(value("noodle_kv_cache_capacity_tokens")).toBe(400);
+    expect(value("noodle_stage_engine_busy_ratio", { stage: "0" })).toBe(0.93);
+    expect(value("noodle_stage_engine_busy_ratio", { stage: "1" })).toBeUndefined();
+    expect(value("noodle_coordinator_cpu_ratio")).toBe(0.04);
     expect(value("noodle_log_rows_dropped_total")).toBe(5);
     expect(value("noodle_spans_dropped_total")).toBe(1);
   });

@@ -20,7 +20,12 @@ import { StageInstruments } from "./stage-instruments.ts";
 
 /** What gauges need of the cluster's state at the time of a scrape; `noodle.status.v1` has this shape. */
 export interface ClusterFigures {
-  readonly coordinator: { readonly context_tokens: number; readonly parallel: number };
+  readonly coordinator: {
+    readonly context_tokens: number;
+    readonly parallel: number;
+    readonly cpu_ratio: number | null;
+  };
+  readonly stages: readonly { readonly index: number; readonly engine_busy_ratio: number | null }[];
   readonly sessions: readonly { readonly prompt_tokens: number; readonly generated_tokens: number }[];
 }
 
@@ -231,6 +236,7 @@ export class CoordinatorMetrics implements ClusterObserver {
     this.#spansDropped = spans;
     const figures = this.#readFigures();
     if (figures === null) return;
+    this.#showBusy(figures);
     const capacity = figures.coordinator.context_tokens * figures.coordinator.parallel;
     const used = figures.sessions.reduce((sum, session) => sum + session.prompt_tokens + session.generated_tokens, 0);
     instruments.gauge("noodle_kv_cache_capacity_tokens").child()?.set(capacity);
@@ -238,5 +244,16 @@ export class CoordinatorMetrics implements ClusterObserver {
       .gauge("noodle_kv_cache_usage_ratio")
       .child()
       ?.set(capacity === 0 ? 0 : used / capacity);
+  }
+
+  #showBusy({ coordinator, stages }: ClusterFigures): void {
+    const ofStages = this.#instruments.gauge("noodle_stage_engine_busy_ratio");
+    ofStages.clear();
+    for (const { index, engine_busy_ratio: ratio } of stages) {
+      if (ratio !== null) ofStages.child(String(index))?.set(ratio);
+    }
+    if (coordinator.cpu_ratio !== null) {
+      this.#instruments.gauge("noodle_coordinator_cpu_ratio").child()?.set(coordinator.cpu_ratio);
+    }
   }
 }

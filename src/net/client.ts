@@ -6,6 +6,7 @@ import { FLOW_CONTROL_WINDOW_BYTES } from "./channel-options.ts";
 import { Connection } from "./connection.ts";
 import { WRITE_HIGH_WATER_BYTES } from "./message-writer.ts";
 import { decodeMessage, encodeMessage, type Init, methodPath, passBytes, type Shape } from "./service.ts";
+import type { ClientSecurity } from "./security.ts";
 import { fromServiceError } from "./status.ts";
 import type { BidiStream } from "./stream.ts";
 
@@ -16,6 +17,8 @@ export interface ClientOptions {
   readonly flowControlWindowBytes?: number;
   /** Bytes that a stream holds before its writers wait. @default 4 MiB */
   readonly highWaterBytes?: number;
+  /** @default undefined: plaintext, and anybody is believed */
+  readonly security?: ClientSecurity | undefined;
 }
 
 export interface StreamOptions {
@@ -63,6 +66,7 @@ export function createClient<S extends DescService>(
   const connection = new Connection(address, {
     connectTimeoutMs: options.connectTimeoutMs ?? DEFAULT_CONNECT_TIMEOUT_MS,
     flowControlWindowBytes: options.flowControlWindowBytes ?? FLOW_CONTROL_WINDOW_BYTES,
+    security: options.security ?? null,
   });
   const highWaterBytes = options.highWaterBytes ?? WRITE_HIGH_WATER_BYTES;
   const rpc: Record<string, unknown> = {};
@@ -190,7 +194,9 @@ class MethodCaller {
   #toError(error: Error, signal: AbortSignal | undefined): NoodleError {
     // Also where this side has hung up itself: the peer is not to blame.
     if (signal?.aborted === true || this.#connection.closed) return interrupted(this.#path);
-    return fromServiceError(error, this.#connection.address);
+    const failure = fromServiceError(error, this.#connection.address);
+    const isLost = failure.code === "PEER_DEAD" || failure.code === "PEER_UNREACHABLE";
+    return (isLost ? this.#connection.distrust : null) ?? failure;
   }
 }
 

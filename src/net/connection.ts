@@ -1,12 +1,15 @@
 import { Client, connectivityState } from "@grpc/grpc-js";
 import { NoodleError } from "../common/index.ts";
 import { clientOptions } from "./channel-options.ts";
+import type { ClientSecurity } from "./security.ts";
 import { TrackedSockets } from "./tracked-sockets.ts";
 
 export interface ConnectionOptions {
   /** For TCP and HTTP/2's first exchange together. */
   readonly connectTimeoutMs: number;
   readonly flowControlWindowBytes: number;
+  /** null = plaintext. */
+  readonly security: ClientSecurity | null;
 }
 
 /** A name, an IPv4 address or an IPv6 address in brackets, then the port. */
@@ -49,9 +52,18 @@ export class Connection {
     return this.#client.getChannel().getConnectivityState(false) === connectivityState.READY ? this.#client : null;
   }
 
+  /** What is wrong between the two sides' certificates; null where nothing is known to be. */
+  get distrust(): NoodleError | null {
+    const cause = this.#sockets.failure;
+    if (cause === null) return null;
+    const text = `${this.address} and this side do not trust each other: ${cause.message}`;
+    return new NoodleError("PEER_UNTRUSTED", text, { details: { peer: this.address }, cause });
+  }
+
   /**
    * @param timeoutMs  gives up sooner than the connect timeout, with TIMED_OUT
    * @throws PEER_UNREACHABLE when the peer refuses, does not answer in time, or does not speak HTTP/2
+   * @throws PEER_UNTRUSTED when it is not whom this side wants, or does not take this side's certificate
    * @throws INTERRUPTED when `signal` is aborted
    */
   async connect(timeoutMs = this.#options.connectTimeoutMs, signal?: AbortSignal): Promise<Client> {
@@ -63,16 +75,21 @@ export class Connection {
     const client = this.#client;
     const limitMs = Math.min(timeoutMs, this.#options.connectTimeoutMs);
     const outcome = await this.#watch(client, Date.now() + limitMs, signal);
-    if (outcome === "ready") return client;
+    if (outcome === "ready") {
+      this.#sockets.trust();
+      return client;
+    }
     if (outcome === "aborted") throw new NoodleError("INTERRUPTED", `connecting to ${this.address} was interrupted`);
     if (outcome === "late" && timeoutMs < this.#options.connectTimeoutMs) {
       throw new NoodleError("TIMED_OUT", `${this.address} did not answer within ${timeoutMs} ms`);
     }
+    const distrust = this.distrust;
     this.#replace(client);
+    if (distrust !== null) throw distrust;
     const reason =
       outcome === "late"
         ? `did not answer within ${limitMs} ms, or does not speak HTTP/2`
-        : "refused the connection, or does not speak HTTP/2";
+        : "refused the connection, or does not speak HTTP/2, or wants TLS";
     throw new NoodleError("PEER_UNREACHABLE", `${this.address} ${reason}`, { details: { peer: this.address } });
   }
 
@@ -85,11 +102,13 @@ export class Connection {
   }
 
   #create(): Client {
-    return new Client(
-      `dns:${this.address}`,
-      this.#sockets.createCredentials(),
-      clientOptions(this.#options.flowControlWindowBytes),
-    );
+    const { security, flowControlWindowBytes } = this.#options;
+    // Addresses are no names of servers; the certificate's own name is what is checked.
+    const name = security === null ? {} : { "grpc.ssl_target_name_override": "noodle" };
+    return new Client(`dns:${this.address}`, this.#sockets.createCredentials(security), {
+      ...clientOptions(flowControlWindowBytes),
+      ...name,
+    });
   }
 
   /** Drops a client that failed, unless another call has done so already. */

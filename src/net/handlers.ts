@@ -8,8 +8,10 @@ import type {
   UntypedServiceImplementation,
 } from "@grpc/grpc-js";
 import { must, NoodleError } from "../common/index.ts";
+import type { PeerIdentity } from "../security/index.ts";
 import { GrpcBidiStream } from "./bidi-stream.ts";
 import { MessageWriter } from "./message-writer.ts";
+import { type AuthenticatedCall, readPeer } from "./peer.ts";
 import { encodeMessage, type Init, type Shape } from "./service.ts";
 import { toStatus } from "./status.ts";
 import type { BidiStream } from "./stream.ts";
@@ -17,6 +19,8 @@ import type { BidiStream } from "./stream.ts";
 export interface CallContext {
   /** Address of the caller. */
   readonly peer: string;
+  /** Whose certificate the caller has shown; null where the server asks for none, or it has none. */
+  readonly identity: PeerIdentity | null;
   /**
    * Aborted, with a NoodleError as its reason, when the caller has gone or its deadline has passed. A handler that
    * goes on computes for nobody.
@@ -164,7 +168,7 @@ function adaptBidi(
 }
 
 /** The parts of the library's server calls that tell about the caller. */
-interface ServerCall {
+interface ServerCall extends AuthenticatedCall {
   getPeer(): string;
   getDeadline(): number | Date;
   on(event: "cancelled", handler: () => void): unknown;
@@ -172,12 +176,14 @@ interface ServerCall {
 
 class Context implements CallContext {
   readonly peer: string;
+  readonly identity: PeerIdentity | null;
   readonly #controller = new AbortController();
   #finished = false;
 
   /** @param onGone called when the caller goes before `finish` */
   constructor(call: ServerCall, onGone?: (error: NoodleError) => void) {
     this.peer = call.getPeer();
+    this.identity = readPeer(call);
     call.on("cancelled", () => {
       if (this.#finished) return;
       const late = Number(call.getDeadline()) <= Date.now();

@@ -1,12 +1,16 @@
 import { createServer as createTcpServer, type Server as TcpServer, type Socket } from "node:net";
-import { Server as GrpcServer, ServerCredentials } from "@grpc/grpc-js";
+import { createServer as createTlsServer, type TLSSocket } from "node:tls";
+import { ServerCredentials } from "@grpc/grpc-js";
 import { HealthImplementation } from "grpc-health-check";
 import { NoodleError } from "../common/index.ts";
 import { DEFAULT_GRPC_PORT } from "../protocol/index.ts";
 import { FLOW_CONTROL_WINDOW_BYTES, serverOptions } from "./channel-options.ts";
+import { type Credentials, type PeerIdentity, readIdentity } from "../security/index.ts";
+import { GuardedServer } from "./guarded-server.ts";
 import type { ServiceBinding } from "./handlers.ts";
 import { WRITE_HIGH_WATER_BYTES } from "./message-writer.ts";
 import { createReflection } from "./reflection.ts";
+import { makeKeyOptions, makeTlsOptions, type ServerSecurity } from "./security.ts";
 import { toServiceDefinition } from "./service.ts";
 import { setConnectionWindow, setStreamWindow } from "./server-window.ts";
 
@@ -24,6 +28,8 @@ export interface ServerOptions {
   readonly flowControlWindowBytes?: number;
   /** Bytes that a stream holds before its writers wait. @default 4 MiB */
   readonly highWaterBytes?: number;
+  /** @default undefined: plaintext, and whoever connects may call */
+  readonly security?: ServerSecurity | undefined;
 }
 
 /** A gRPC server with health and reflection beside the given services. */
@@ -35,6 +41,10 @@ export interface NoodleServer {
   start(): Promise<number>;
   /** What the health service says of all services. SERVING from `start` to `close` unless set. */
   setServing(serving: boolean): void;
+  /** From now on new connections meet this certificate. Without effect on a server in plaintext. */
+  renew(credentials: Credentials): void;
+  /** Ends the connections of members that may no more be there, whatever runs on them. */
+  cutOff(isUnwanted: (peer: PeerIdentity) => boolean): void;
   /**
    * Takes no more calls, lets the open ones finish for `graceMs`, then cuts them off. Closing twice is safe.
    *
@@ -52,16 +62,20 @@ export function createServer(options: ServerOptions): NoodleServer {
 
 class HealthyServer implements NoodleServer {
   readonly #options: ServerOptions;
-  readonly #grpc = new GrpcServer(serverOptions());
+  readonly #grpc: GuardedServer;
   readonly #health = new HealthImplementation();
   readonly #tcp: TcpServer;
+  readonly #renew: (credentials: Credentials) => void;
   readonly #sockets = new Set<Socket>();
+  readonly #peers = new Map<TLSSocket, PeerIdentity>();
   #closing: Promise<void> | null = null;
 
   constructor(options: ServerOptions) {
     this.#options = options;
+    const { nodeId = "", security } = options;
+    this.#grpc = new GuardedServer(serverOptions(), security?.authorize ?? null, nodeId);
     const settings = {
-      nodeId: options.nodeId ?? "",
+      nodeId,
       highWaterBytes: options.highWaterBytes ?? WRITE_HIGH_WATER_BYTES,
     };
     for (const binding of options.services) {
@@ -75,11 +89,40 @@ class HealthyServer implements NoodleServer {
     // The listener is ours: it reports a taken port by its code, and its sockets can be cut off at the end.
     const injector = this.#grpc.createConnectionInjector(ServerCredentials.createInsecure());
     setConnectionWindow(this.#grpc, windowBytes);
-    this.#tcp = createTcpServer({ noDelay: true }, (socket) => {
+    const inject = (socket: Socket): void => injector.injectConnection(socket);
+    if (security === undefined) {
+      this.#tcp = createTcpServer({ noDelay: true }, inject);
+      this.#renew = () => undefined;
+    } else {
+      const tls = createTlsServer({ ...makeTlsOptions(security), noDelay: true }, (socket) => {
+        this.#meet(socket);
+        inject(socket);
+      });
+      // Whoever fails to be believed has heard so; a server can do no more about it.
+      tls.on("tlsClientError", (_error, socket) => socket.destroy());
+      this.#renew = (credentials) =>
+        tls.setSecureContext({ ...makeTlsOptions(security), ...makeKeyOptions(credentials) });
+      this.#tcp = tls;
+    }
+    this.#tcp.on("connection", (socket: Socket) => {
       this.#sockets.add(socket);
       socket.once("close", () => this.#sockets.delete(socket));
-      injector.injectConnection(socket);
     });
+  }
+
+  renew(credentials: Credentials): void {
+    this.#renew(credentials);
+  }
+
+  cutOff(isUnwanted: (peer: PeerIdentity) => boolean): void {
+    for (const [socket, peer] of this.#peers) if (isUnwanted(peer)) socket.destroy();
+  }
+
+  #meet(socket: TLSSocket): void {
+    const peer = socket.authorized ? readIdentity(socket.getPeerCertificate().subjectaltname) : null;
+    if (peer === null) return;
+    this.#peers.set(socket, peer);
+    socket.once("close", () => this.#peers.delete(socket));
   }
 
   start(): Promise<number> {

@@ -1,5 +1,5 @@
 import { countStageMemory } from "./memory.ts";
-import type { ModelPlanAlone, ModelPlanLeftOut } from "./plan-types.ts";
+import type { ModelPlanAlone, ModelPlanLeftOut, PlacementObjective } from "./plan-types.ts";
 import { sayNumber } from "./quantities.ts";
 import type { Setup } from "./setup.ts";
 import { valueBest } from "./value.ts";
@@ -25,7 +25,12 @@ export function compareAlone(setup: Setup): ModelPlanAlone[] {
 }
 
 /** Why nodes are not used. */
-export function explainLeftOut(setup: Setup, used: ReadonlySet<string>, rows: number): ModelPlanLeftOut[] {
+export function explainLeftOut(
+  setup: Setup,
+  objective: PlacementObjective,
+  used: ReadonlySet<string>,
+  rows: number,
+): ModelPlanLeftOut[] {
   const problem = setup.problem(rows);
   const totalOf = (name: string): number => {
     const node = problem.nodes.find((candidate) => candidate.id === name);
@@ -41,11 +46,12 @@ export function explainLeftOut(setup: Setup, used: ReadonlySet<string>, rows: nu
       if (node.memory_bytes !== undefined && node.memory_bytes < least) {
         return { node: node.id, words: "its memory holds no unit of the model" };
       }
+      if (objective === "fewest_nodes") return { node: node.id, words: "fewer nodes were asked for" };
       const ratio = totalOf(node.id) / quickest;
       const speed =
         ratio > 1.05
           ? `it takes ${sayNumber(ratio)} times as long as the quickest`
-          : "it is quick enough, but the hops to it cost more than it brings";
+          : "it is quick enough, but what its memory holds is not worth the hops to it";
       return { node: node.id, words: `no plan that was found is better with it; ${speed}` };
     });
 }

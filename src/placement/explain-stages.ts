@@ -36,6 +36,8 @@ export function explainStages(
     if (violation !== undefined) return `with ${what} it can't be run: ${violation.words}`;
     const ms = value.value.stage_ms[at] ?? 0;
     const loss = lossOf(value);
+    // Of a rule, or where the search was cut short.
+    if (loss < -1e-6) return `with ${what} too the plan would be better; that is not where its rule or search cut`;
     if (loss <= 1e-9) return "a cut behind the next unit is no better";
     if (isEmptied)
       return `with ${what} too, ${next.nodes[0]} would have nothing to do, and that would ${sayLoss(loss)}`;

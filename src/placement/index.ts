@@ -31,3 +31,4 @@ export { modelPlanSchema } from "./plan-schema.ts";
 export { renderPlanPage } from "./page.ts";
 export { MAX_PLAN_BYTES, readModelPlan } from "./read-plan.ts";
 export { describeModelPlan } from "./words.ts";
+export { type PlacesValue, valuePlaces } from "./value-places.ts";

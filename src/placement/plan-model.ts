@@ -1,4 +1,4 @@
-import { must } from "../common/index.ts";
+import { must, NoodleError } from "../common/index.ts";
 import { formatSplit } from "../model/index.ts";
 import { planBaseline, type StageRange } from "../planner/index.ts";
 import { compareAlone, explainLeftOut } from "./compare-alone.ts";
@@ -22,6 +22,7 @@ import type {
 import { choosePrefill, chooseMixedRows, chunkMs, type PrefillFigures } from "./predict.ts";
 import { sayMs } from "./quantities.ts";
 import { type Found, makeLegal, searchPlan } from "./search.ts";
+import { searchEvery } from "./search-every.ts";
 import { Setup } from "./setup.ts";
 import { type PlacedValue, valueBest, valueSingle } from "./value.ts";
 import { compileWorkload, padRows } from "./workload.ts";
@@ -41,10 +42,7 @@ export async function planModel(input: PlanModelInput, options: PlanModelOptions
   const { model, cluster, objective, timeLimitS = TIME_LIMIT_S } = input;
   const workload = compileWorkload(input.workload, model);
   const setup = new Setup(model, cluster, input.nodes, workload);
-  const found =
-    input.baseline === undefined
-      ? await searchPlan(setup, objective, { ...options, timeLimitS: timeLimitS * (1 - ASIDE_SHARE) })
-      : await followRule(setup, input.baseline, timeLimitS, options);
+  const found = await findPlan(setup, input, timeLimitS, options);
   const { description } = model;
   const head = {
     schema: "noodle.model_plan.v1",
@@ -127,7 +125,7 @@ export async function planModel(input: PlanModelInput, options: PlanModelOptions
       ...(stages.length === 1 ? await findTogether(setup, objective, asideS, options) : []),
       ...listAlternativePlans(setup, objective, stages, best, options),
     ],
-    left_out: explainLeftOut(setup, new Set(best.places.map((place) => place.node)), best.batching.rows),
+    left_out: explainLeftOut(setup, objective, new Set(best.places.map((place) => place.node)), best.batching.rows),
     ...(input.compare === true ? { baselines: compareRules(setup, objective, best) } : {}),
     ...(input.growth === true
       ? {
@@ -142,6 +140,24 @@ export async function planModel(input: PlanModelInput, options: PlanModelOptions
       : {}),
     notes,
   };
+}
+
+/** @throws NoodleError `USAGE` for wishes that do not go together */
+function findPlan(
+  setup: Setup,
+  { objective, baseline, everyNode = false }: PlanModelInput,
+  timeLimitS: number,
+  options: PlanModelOptions,
+): Promise<Found> {
+  if (everyNode && (objective !== "throughput" || baseline !== undefined)) {
+    throw new NoodleError(
+      "USAGE",
+      "every node is asked for: that goes with the objective throughput, and no other rule",
+    );
+  }
+  if (everyNode) return Promise.resolve(searchEvery(setup));
+  if (baseline !== undefined) return followRule(setup, baseline, timeLimitS, options);
+  return searchPlan(setup, objective, { ...options, timeLimitS: timeLimitS * (1 - ASIDE_SHARE) });
 }
 
 /** The plan of another system's rule, with the bound of ours. */

@@ -61,6 +61,8 @@ export interface PlanModelInput {
   readonly compare?: boolean;
   /** Plan by the rule of another system instead. */
   readonly baseline?: string;
+  /** Every node serves a stage, also where that is no gain; of objective `throughput`. @default false */
+  readonly everyNode?: boolean;
   /** Add what one more node of each kind would bring. @default false */
   readonly growth?: boolean;
   /** @default 10 */

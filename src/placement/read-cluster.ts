@@ -236,6 +236,8 @@ function fromIssue(source: YamlSource, issue: z.core.$ZodIssue | undefined): Noo
     return source.invalid(`"${key.slice(0, 64)}" is no key here; ${hint}`, path, key);
   }
   const input = "input" in issue ? issue.input : undefined;
+  if (input === undefined) return source.invalid("is missing", path);
+  if (input === null && path.length === 0) return source.invalid("the file is empty", path);
   return source.invalid(
     `${show(input)} ${issue.code === "invalid_union" || issue.code === "custom" || issue.message.startsWith("must") ? issue.message : `is not allowed (${issue.message})`}`,
     path,
@@ -244,7 +246,6 @@ function fromIssue(source: YamlSource, issue: z.core.$ZodIssue | undefined): Noo
 
 /** A hostile value must not make a hostile message. */
 function show(value: unknown): string {
-  if (value === undefined) return "a value that is missing";
   if (value === null) return "nothing";
   if (typeof value === "string") return JSON.stringify(value.slice(0, 64));
   if (Array.isArray(value)) return `a list of ${value.length}`;

@@ -17,6 +17,8 @@ export interface ClusterProfiles {
   readonly byPath: ReadonlyMap<string, ProfileDocument>;
   /** By the name of a node; goes before what the file says. */
   readonly byNode: ReadonlyMap<string, ProfileDocument>;
+  /** Those that imagined machines are calibrated by where their node names none; absent: all. */
+  readonly calibrating?: readonly ProfileDocument[];
 }
 
 export interface ResolvedNodes {
@@ -180,7 +182,7 @@ function findCalibration({ profiles, calibrations }: Resolving, paths: readonly 
   const sources =
     paths.length > 0
       ? paths.flatMap((path) => profiles.byPath.get(path) ?? [])
-      : [...new Set([...profiles.byNode.values(), ...profiles.byPath.values()])];
+      : [...new Set(profiles.calibrating ?? [...profiles.byNode.values(), ...profiles.byPath.values()])];
   const found = sources.flatMap((profile) => calibrate(profile) ?? []);
   const calibration = found.length === 0 ? USUAL : mergeCalibrations(found);
   calibrations.set(key, calibration);

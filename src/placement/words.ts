@@ -3,6 +3,8 @@ import type { ModelPlan, ModelPlanBaseline } from "./plan-types.ts";
 import { sayMs, sayNumber, sayShare } from "./quantities.ts";
 
 const NAMED_MAX = 8;
+/** What the algorithm's name of another system's plan begins with. */
+const RULE = "baseline ";
 
 /** A plan in sentences: what, why each cut, what binds, what comes next, what a machine alone or one more would do. */
 export function describeModelPlan(plan: ModelPlan): string[] {
@@ -49,8 +51,10 @@ function describeHead(plan: ModelPlan): string {
     const why =
       alone.length === 1
         ? ""
-        : plan.bound?.proven === true
-          ? " A machine alone is best here: every cut makes it slower, or no better."
+        : plan.objective === "fewest_nodes"
+          ? " A machine alone is enough; this objective does not ask for more tokens/s."
+          : plan.bound?.proven === true
+            ? " A machine alone is best here: every cut makes it slower, or no better."
           : " A machine alone is best here: no plan of several that was found is better.";
     return `${name} alone: ${figures}; ${quality}.${why}`;
   }
@@ -67,17 +71,18 @@ function describeQuality({ bound, objective, time_limit_hit, algorithm }: ModelP
   }[objective];
   if (bound.proven) return `proven: no plan gives ${what}`;
   const late = time_limit_hit ? ", stopped by the time limit" : "";
-  const rule = algorithm.startsWith("baseline ") ? ` (the rule of ${algorithm.slice("baseline ".length)})` : "";
+  const rule = algorithm.startsWith(RULE) ? ` (the rule of ${algorithm.slice(RULE.length)})` : "";
   if (bound.gap === null) return `not proven${late}${rule}`;
   return `at most ${sayShare(bound.gap)} from the best possible${late}${rule}`;
 }
 
-function describeBatching({ policy, candidates, workload }: ModelPlan): string {
+function describeBatching({ policy, candidates, workload, algorithm }: ModelPlan): string {
   if (policy === null) return "";
   const count = policy.decode_in_flight;
   const pads = policy.align > 1 ? `, in whole blocks of ${policy.align} rows` : "";
   const line = `Micro-batches of ${policy.max_decode_rows} row${policy.max_decode_rows === 1 ? "" : "s"}, ${count} in flight${pads}; prompts in chunks of ${policy.prefill_rows}, of ${policy.mixed_prefill_rows} while others decode.`;
-  if (workload.streams === 1) return line;
+  // The sizes were tried for the planner's own plan, not for a rule's.
+  if (workload.streams === 1 || algorithm.startsWith(RULE)) return line;
   const others = candidates
     .filter((one) => one.rows !== policy.max_decode_rows && one.tokens_per_s !== null)
     .slice(0, 3)
@@ -86,7 +91,7 @@ function describeBatching({ policy, candidates, workload }: ModelPlan): string {
 }
 
 /** The comparison that a cluster has to win. */
-function describeAlone({ alone, order, predicted }: ModelPlan): string[] {
+function describeAlone({ alone, order, predicted, algorithm }: ModelPlan): string[] {
   if (predicted === null) return [];
   const best = alone.find((node) => node.fits);
   const tight = alone.filter((node) => !node.fits);
@@ -98,8 +103,8 @@ function describeAlone({ alone, order, predicted }: ModelPlan): string[] {
   const lines: string[] = [];
   if (order.length > 1 && best.tokens_per_s !== null && best.tokens_per_s > 0) {
     const ratio = predicted.tokens_per_s / best.tokens_per_s;
-    const words =
-      ratio >= 1 ? `${sayNumber(ratio)} times that` : `only ${sayNumber(ratio)} of that; the plan is for another goal`;
+    const why = algorithm.startsWith(RULE) ? "the rule does not compare" : "the plan is for another goal";
+    const words = ratio >= 1 ? `${sayNumber(ratio)} times that` : `only ${sayNumber(ratio)} of that; ${why}`;
     lines.push(
       `The best machine alone, ${best.node}, gives ${sayNumber(best.tokens_per_s)} tokens/s; this plan ${words}.`,
     );

@@ -1,4 +1,5 @@
 export { BASELINE_RULES, compareBaselines, type ComparisonRow, planBaseline } from "./baselines/compare.ts";
+export { cutInOrder } from "./cut-in-order.ts";
 export type { LinearGoal, LinearResult, LinearSolver } from "./cover.ts";
 export { type Objective, PROBLEM_LIMITS, type Problem, type ProblemNode, problemSchema } from "./document.ts";
 export { type Bottleneck, evaluatePlan, type PlanValue, type StageRange, type Violation } from "./evaluate.ts";

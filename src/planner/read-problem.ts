@@ -122,7 +122,7 @@ function fromIssue(issue: z.core.$ZodIssue | undefined): NoodleError {
   }
   const input = "input" in issue ? issue.input : undefined;
   if (issue.code === "invalid_key") return invalid(path, input, "is no key here; counts are whole numbers from 1 on");
-  return invalid(path, input, `is not allowed (${issue.message})`);
+  return invalid(path, input, input === undefined ? "is needed here" : `is not allowed (${issue.message})`);
 }
 
 function invalid(path: string, value: unknown, words: string): NoodleError {

@@ -77,7 +77,8 @@ function explainCut(problem: Problem, answer: PlanDocument, stage: PlanStage, ne
   const loss = next.ms - instance.stageMs(other, end, next.end);
   if (next.end > end && gain > loss)
     return `unit ${stage.end} costs ${formatMs(gain)} here and ${formatMs(loss)} on ${next.nodes[0]}`;
-  return "a cut one unit later is no better";
+  // What is not proven may well be improved by a step.
+  return answer.proven ? "a cut one unit later is no better" : "the search left the cut here";
 }
 
 function describeBinding(answer: PlanDocument): string[] {
@@ -127,7 +128,7 @@ function describeAlternative(plan: PlanAlternative): string {
 function describeGrowth(answer: PlanDocument, more: Growth): string {
   const change =
     more.ratio < 1 - 1e-9
-      ? `${formatRatio(1 - more.ratio)} less ${answer.objective === "latency" ? "latency" : answer.objective === "fewest_nodes" ? "nodes" : "time from token to token"}`
+      ? `${formatRatio(1 - more.ratio)} ${answer.objective === "latency" ? "less latency" : answer.objective === "fewest_nodes" ? "fewer nodes" : "less time from token to token"}`
       : "nothing";
   return `One more node like ${more.like} would bring ${change}: ${formatMs(more.period_ms)} and ${formatMs(more.latency_ms)}.`;
 }

@@ -247,11 +247,43 @@ describe("a report of a run", () => {
       queueMsP50: null,
       hopMsP50: null,
     }));
-    const summary = { verdict: ["it went well"], decodeTokensPerS: 95, undividedTokensPerS: 652, ttftMs: 80, stages };
+    const summary = {
+      verdict: ["it went well"],
+      decodeTokensPerS: 95,
+      undividedTokensPerS: 652,
+      ttftMs: 80,
+      figures: [],
+      stages,
+    };
     const profiles = [{ name: "here", document: makeProfile() }];
     const report = buildReport(makeInputs({ run: { plan: null, summary, digest: null }, profiles }));
     expect(findChart(report, "predicted-measured").panels.map(({ id }) => id)).toEqual(["predicted-stages"]);
     expect(report.figures[0]).toMatchObject({ label: "tokens per second", value: "95.0" });
+  });
+
+  test("shows the plan with its bound and the others, and the signed error of what was foretold", () => {
+    const stage = { node: "w1", units: "0:14", decodeMs: 2, prefillMs: 9, busyRatio: 1, why: "the whole model" };
+    const forecast = {
+      stages: [stage],
+      tokensPerS: 400,
+      itlMs: 20,
+      streams: 8,
+      bound: { gap: 0, proven: true },
+      binds: "the stage of w1",
+      others: [{ name: "w2 alone", stages: "all", tokensPerS: 300, itlMs: 27 }],
+      notes: [],
+    };
+    const plan = { forecast, model: "m", split: "0:14", threads: null, stages: [] };
+    const figures = [
+      { name: "first token", unit: "ms", predicted: 8, measured: 10 },
+      { name: "one stream", unit: "tokens/s", predicted: 110, measured: 100 },
+    ];
+    const summary = { verdict: [], decodeTokensPerS: 100, undividedTokensPerS: null, ttftMs: 10, figures, stages: [] };
+    const report = buildReport(makeInputs({ run: { plan, summary, digest: null } }));
+    expect(findChart(report, "plan").sentence).toContain("proven");
+    expect(findChart(report, "plan").table.rows.map(([what]) => what)).toEqual(["w1", "the plan", "w2 alone"]);
+    const rows = findChart(report, "forecast").table.rows;
+    expect(rows.map((row) => row[4])).toEqual(["-20%", "+10%"]);
   });
 
   test("says first that requests failed", () => {

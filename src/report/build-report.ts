@@ -1,7 +1,9 @@
 import { chartComparison } from "./charts/compare-profiles.ts";
 import { chartCostCurves } from "./charts/cost-curves.ts";
 import { chartEvents } from "./charts/events.ts";
+import { chartForecast } from "./charts/forecast.ts";
 import { chartHeatMap } from "./charts/heat-map.ts";
+import { chartPlan } from "./charts/plan.ts";
 import { chartPredictedMeasured } from "./charts/predicted-measured.ts";
 import { chartRoofline } from "./charts/roofline.ts";
 import { chartSeries } from "./charts/series.ts";
@@ -34,9 +36,13 @@ export function buildReport(inputs: ReportInputs): ReportDocument {
       profile && chartShare(profile),
       profile && chartRoofline(profile),
     ]),
+    makeSection("plan", "What was planned", [chartPlan(run?.plan?.forecast ?? null)]),
+    makeSection("predicted", "Predicted against measured", [
+      chartForecast(run?.summary?.figures ?? []),
+      main !== undefined && run !== null ? chartPredictedMeasured(main, run) : null,
+    ]),
     makeSection("run", "What the run did", [
       digest && chartTimeline(digest),
-      main !== undefined && run !== null ? chartPredictedMeasured(main, run) : null,
       digest && chartSeries(digest),
       digest?.heat ? chartHeatMap(digest.heat, unitCount) : null,
       digest && chartEvents(digest),

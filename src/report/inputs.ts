@@ -26,8 +26,47 @@ export interface RunInputs {
   readonly digest: RunDigest | null;
 }
 
+/** A stage as `noodle plan` has it. */
+export interface PlannedStage {
+  readonly node: string;
+  readonly units: string;
+  readonly decodeMs: number;
+  readonly prefillMs: number;
+  readonly busyRatio: number;
+  readonly why: string;
+}
+
+export interface PlannedOther {
+  readonly name: string;
+  readonly stages: string;
+  readonly tokensPerS: number;
+  readonly itlMs: number | null;
+}
+
+/** What a plan by profiles foretells; null of a split that nobody planned. */
+export interface PlanForecast {
+  readonly stages: readonly PlannedStage[];
+  readonly tokensPerS: number;
+  readonly itlMs: number;
+  readonly streams: number;
+  readonly bound: { readonly gap: number | null; readonly proven: boolean } | null;
+  readonly binds: string;
+  /** Plans nearby, and each node alone. */
+  readonly others: readonly PlannedOther[];
+  readonly notes: readonly string[];
+}
+
+/** A figure that was foretold beside what was measured. */
+export interface ComparedFigure {
+  readonly name: string;
+  readonly unit: string;
+  readonly predicted: number;
+  readonly measured: number;
+}
+
 /** `plan.json`. */
 export interface PlanFacts {
+  readonly forecast: PlanForecast | null;
   readonly model: string | null;
   readonly split: string;
   readonly threads: number | null;
@@ -40,6 +79,8 @@ export interface RunSummary {
   readonly decodeTokensPerS: number | null;
   readonly undividedTokensPerS: number | null;
   readonly ttftMs: number | null;
+  /** What the simulation foretold, and what came. */
+  readonly figures: readonly ComparedFigure[];
   readonly stages: readonly SummaryStage[];
 }
 

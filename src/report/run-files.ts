@@ -1,5 +1,8 @@
 import { z } from "zod";
-import type { PlanFacts, RunSummary } from "./inputs.ts";
+import { type ModelPlan, readModelPlan } from "../placement/index.ts";
+import type { PlanFacts, PlanForecast, RunSummary } from "./inputs.ts";
+
+const MODEL_PLAN = "noodle.model_plan.v1";
 
 const planSchema = z.object({
   model: z.string().nullish(),
@@ -13,6 +16,20 @@ const summarySchema = z.object({
   decode_tokens_per_sec: z.number().nullish(),
   undivided_tokens_per_sec: z.number().nullish(),
   ttft_ms: z.number().nullish(),
+  predicted: z
+    .object({
+      figures: z
+        .array(
+          z.object({
+            name: z.string(),
+            unit: z.string(),
+            predicted: z.number().min(0).nullable(),
+            measured: z.number().min(0).nullable(),
+          }),
+        )
+        .max(4096),
+    })
+    .nullish(),
   stages: z
     .array(
       z.object({
@@ -26,12 +43,19 @@ const summarySchema = z.object({
     .default([]),
 });
 
-/** What the report needs of a parsed `plan.json`; null when it is none. */
+/**
+ * What the report needs of a parsed `plan.json`; null when it is none.
+ *
+ * @throws NoodleError `PLAN_INVALID` for a plan that is not sound
+ */
 export function parsePlan(value: unknown): PlanFacts | null {
+  if (typeof value === "object" && value !== null && "schema" in value && value.schema === MODEL_PLAN)
+    return describePlan(readModelPlan(value));
   const result = planSchema.safeParse(value);
   if (!result.success) return null;
   const { model, split, threads, stages } = result.data;
   return {
+    forecast: null,
     model: model ?? null,
     split,
     threads: threads ?? null,
@@ -39,16 +63,62 @@ export function parsePlan(value: unknown): PlanFacts | null {
   };
 }
 
+function describePlan(plan: ModelPlan): PlanFacts {
+  return {
+    forecast: foretell(plan),
+    model: plan.model.name,
+    split: plan.split ?? "",
+    threads: null,
+    stages: plan.stages.map(({ units, weights_bytes: bytes }) => ({ units, bytes })),
+  };
+}
+
+function foretell({ predicted, stages, alternatives, alone, bound, workload, notes }: ModelPlan): PlanForecast | null {
+  if (predicted === null) return null;
+  return {
+    stages: stages.map((stage) => ({
+      node: stage.node,
+      units: stage.units,
+      decodeMs: stage.decode_ms,
+      prefillMs: stage.prefill_ms,
+      busyRatio: stage.busy_ratio,
+      why: stage.why,
+    })),
+    tokensPerS: predicted.tokens_per_s,
+    itlMs: predicted.itl_ms,
+    streams: workload.streams,
+    bound: bound === null ? null : { gap: bound.gap, proven: bound.proven },
+    binds: predicted.bottleneck.words,
+    others: [
+      ...alternatives.map((plan) => ({
+        name: plan.what,
+        stages: `${plan.split} on ${plan.order.join(", ")}`,
+        tokensPerS: plan.tokens_per_s,
+        itlMs: plan.itl_ms,
+      })),
+      ...alone.flatMap(({ node, tokens_per_s, itl_ms }) =>
+        tokens_per_s === null
+          ? []
+          : [{ name: `${node} alone`, stages: "all", tokensPerS: tokens_per_s, itlMs: itl_ms }],
+      ),
+    ],
+    notes,
+  };
+}
+
 /** What the report needs of a parsed `summary.json`; null when it is none. */
 export function parseSummary(value: unknown): RunSummary | null {
   const result = summarySchema.safeParse(value);
   if (!result.success) return null;
-  const { verdict, decode_tokens_per_sec, undivided_tokens_per_sec, ttft_ms, stages } = result.data;
+  const { verdict, decode_tokens_per_sec, undivided_tokens_per_sec, ttft_ms, predicted, stages } = result.data;
   return {
     verdict,
     decodeTokensPerS: decode_tokens_per_sec ?? null,
     undividedTokensPerS: undivided_tokens_per_sec ?? null,
     ttftMs: ttft_ms ?? null,
+    figures: (predicted?.figures ?? []).flatMap(({ name, unit, predicted: foretold, measured }) =>
+      foretold === null || measured === null || measured === 0 ? [] : [{ name, unit, predicted: foretold, measured }],
+    ),
     stages: stages.map((stage) => ({
       node: stage.node,
       units: stage.units ?? null,

@@ -1,6 +1,6 @@
 import { NoodleError } from "../common/index.ts";
-import { stageClassKey } from "./call-class.ts";
-import { splitCalls } from "./class-notes.ts";
+import { type CallRow, stageClassKey } from "./call-class.ts";
+import { type ComputedCall, splitCalls } from "./class-notes.ts";
 import type { RowClasses } from "./row-classes.ts";
 import type { ArrangedStep, ClassNotes, ComputedRun } from "./types.ts";
 
@@ -38,19 +38,19 @@ export function arrangeReplay(
 }
 
 function arrangeCall(
-  call: ComputedRun,
+  call: ComputedCall,
   stages: readonly RowClasses[],
   slot: number,
   slots: number,
   known: Map<string, readonly number[] | null>,
 ): readonly ReplayStep[] {
-  const { position, rows } = call;
+  const { position, rows, perCall: runRows } = call;
   if (rows > 1 && isAlikeAlone(call, stages)) return [{ position, rows, pads: [] }];
   return Array.from({ length: rows }, (_, index) => {
-    const row = { callRows: call.callRows, place: call.place + index, endPosition: position + rows };
+    const row = { callRows: call.callRows, place: call.place + index, runRows, endPosition: position + rows };
     const want = stageClassKey(stages, row);
-    const alone = stageClassKey(stages, { callRows: 1, place: 0, endPosition: position + index + 1 });
-    const key = `${row.callRows}:${row.place}:${want}:${alone}`;
+    const alone = stageClassKey(stages, { callRows: 1, place: 0, runRows: 1, endPosition: position + index + 1 });
+    const key = `${row.callRows}:${row.place}:${runRows}:${want}:${alone}`;
     let pads = known.get(key);
     if (pads === undefined) {
       pads = findPads(row, position + index + 1, stages, slot, slots);
@@ -68,21 +68,21 @@ function arrangeCall(
 }
 
 /** Whether the rows of a call have the same classes with nobody beside them. */
-function isAlikeAlone(call: ComputedRun, stages: readonly RowClasses[]): boolean {
-  const { position, rows, callRows, place } = call;
+function isAlikeAlone(call: ComputedCall, stages: readonly RowClasses[]): boolean {
+  const { position, rows, callRows, place, perCall } = call;
   if (callRows === rows && place === 0) return true;
   if (stages.length === 0) return false;
   const endPosition = position + rows;
   return Array.from({ length: rows }, (_, index) => index).every(
     (index) =>
-      stageClassKey(stages, { callRows, place: place + index, endPosition }) ===
-      stageClassKey(stages, { callRows: rows, place: index, endPosition }),
+      stageClassKey(stages, { callRows, place: place + index, runRows: perCall, endPosition }) ===
+      stageClassKey(stages, { callRows: rows, place: index, runRows: rows, endPosition }),
   );
 }
 
 /** Neighbours for a single row: those that it had where they fit, else the fewest that give it its class. */
 function findPads(
-  row: { readonly callRows: number; readonly place: number; readonly endPosition: number },
+  row: CallRow,
   endPosition: number,
   stages: readonly RowClasses[],
   slot: number,
@@ -92,8 +92,8 @@ function findPads(
   const fits = (callRows: number, place: number): boolean =>
     slot >= place &&
     slot - place + callRows <= slots &&
-    ((callRows === row.callRows && place === row.place) ||
-      (stages.length > 0 && stageClassKey(stages, { callRows, place, endPosition }) === want));
+    ((row.runRows === 1 && callRows === row.callRows && place === row.place) ||
+      (stages.length > 0 && stageClassKey(stages, { callRows, place, runRows: 1, endPosition }) === want));
   if (fits(row.callRows, row.place)) return padsAround(slot, row.callRows, row.place);
   for (let callRows = 1; callRows <= Math.min(slots, MAX_CALL_ROWS); callRows++) {
     for (let place = 0; place < callRows; place++) if (fits(callRows, place)) return padsAround(slot, callRows, place);

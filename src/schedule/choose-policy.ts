@@ -20,6 +20,7 @@ export interface PolicyFacts {
     readonly decodeInFlight?: number | null;
     readonly prefillRows?: number | null;
     readonly mixedPrefillRows?: number | null;
+    readonly maxDecodeRows?: number | null;
   };
 }
 
@@ -56,7 +57,8 @@ export function choosePolicy(facts: PolicyFacts): SchedulePolicy {
   const { stages, slots, determinism, classes, costs, maxRows, wanted } = facts;
   const strict = determinism === "strict" ? chooseStrictShape(classes, slots) : null;
   const align = strict?.align ?? 1;
-  const most = Math.min(maxRows, MAX_DECODE_ROWS, slots, strict?.maxRows ?? MAX_DECODE_ROWS);
+  const wantedRows = wanted?.maxDecodeRows ?? MAX_DECODE_ROWS;
+  const most = Math.min(maxRows, MAX_DECODE_ROWS, wantedRows, slots, strict?.maxRows ?? MAX_DECODE_ROWS);
   const prefillRows = choosePrefillRows(wanted?.prefillRows ?? null, strict !== null, align, maxRows);
   return {
     stages,

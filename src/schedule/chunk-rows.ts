@@ -1,7 +1,9 @@
 import type { SchedulePolicy, WaitingSession } from "./types.ts";
 
 /** A chunk of fewer rows is slower for each row than the overlap of stages is worth. */
-const LEAST_OVERLAP_ROWS = 64;
+const LEAST_OVERLAP_ROWS = 32;
+/** Other prompts fill the pipeline's ends: then nothing is won by chunks that cost more for each row. */
+const LEAST_BURST_ROWS = 64;
 
 /** A prompt in this many chunks for each stage leaves little of the pipeline idle at its ends. */
 const OVERLAP_CHUNKS = 4;
@@ -42,6 +44,7 @@ export function countChunkRows(
   }
   if (policy.stages === 1) return Math.min(left, most);
   const wanted = Math.ceil(session.promptRows / (OVERLAP_CHUNKS * policy.stages));
-  const even = Math.ceil(wanted / LEAST_OVERLAP_ROWS) * LEAST_OVERLAP_ROWS;
+  const least = beside.reading > 1 ? LEAST_BURST_ROWS : LEAST_OVERLAP_ROWS;
+  const even = Math.ceil(wanted / least) * least;
   return Math.min(left, most, even);
 }

@@ -63,13 +63,17 @@ export function cutNotes(notes: ClassNotes, tokens: number): ClassNotes {
   });
 }
 
+/** A single call; `perCall` are the positions that it had, `rows` those that are told. */
+export type ComputedCall = ComputedRun & { readonly perCall: number };
+
 /** The single calls that an entry stands for. A last one that was cut is told as far as it goes. */
-export function splitCalls(run: ComputedRun): readonly ComputedRun[] {
-  const each = run.perCall ?? run.rows;
-  const calls: ComputedRun[] = [];
-  for (let done = 0; done < run.rows; done += each) {
-    const rows = Math.min(each, run.rows - done);
-    calls.push({ position: run.position + done, rows, callRows: run.callRows, place: run.place });
+export function splitCalls(run: ComputedRun): readonly ComputedCall[] {
+  const { callRows, place } = run;
+  const perCall = run.perCall ?? run.rows;
+  const calls: ComputedCall[] = [];
+  for (let done = 0; done < run.rows; done += perCall) {
+    const rows = Math.min(perCall, run.rows - done);
+    calls.push({ position: run.position + done, rows, callRows, place, perCall });
   }
   return calls;
 }

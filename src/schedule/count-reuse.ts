@@ -20,7 +20,8 @@ export function countStrictReuse(
   const keyAfresh = (position: number): string => {
     const start = position - (position % chunkRows);
     const endPosition = Math.min(start + chunkRows, promptRows);
-    return stageClassKey(stages, { callRows: endPosition - start, place: position - start, endPosition });
+    const callRows = endPosition - start;
+    return stageClassKey(stages, { callRows, place: position - start, runRows: callRows, endPosition });
   };
   const alike = countAlike(notes, tokens, stages, keyAfresh);
   // The chunk that goes on behind them has fewer rows than one from its beginning.
@@ -28,7 +29,8 @@ export function countStrictReuse(
   const endPosition = Math.min(start + chunkRows, promptRows);
   if (alike === start) return alike;
   for (let position = alike; position < endPosition; position++) {
-    const row = { callRows: endPosition - alike, place: position - alike, endPosition };
+    const callRows = endPosition - alike;
+    const row = { callRows, place: position - alike, runRows: callRows, endPosition };
     if (stageClassKey(stages, row) !== keyAfresh(position)) return start;
   }
   return alike;
@@ -42,12 +44,13 @@ function countAlike(
 ): number {
   let alike = 0;
   for (const call of notes.flatMap(splitCalls)) {
-    const { callRows, place } = call;
+    const { callRows, place, perCall: runRows } = call;
     const endPosition = call.position + call.rows;
     for (let index = 0; index < call.rows; index++) {
       const position = call.position + index;
       if (position !== alike || position >= tokens) return alike;
-      if (stageClassKey(stages, { callRows, place: place + index, endPosition }) !== keyAfresh(position)) return alike;
+      const row = { callRows, place: place + index, runRows, endPosition };
+      if (stageClassKey(stages, row) !== keyAfresh(position)) return alike;
       alike += 1;
     }
   }
@@ -66,8 +69,8 @@ export function countRecordedReuse(notes: ClassNotes, tokens: number, stages: re
   const rows = last.rows % perCall;
   const isAlike = Array.from({ length: rows }, (_, index) => index).every(
     (index) =>
-      stageClassKey(stages, { callRows, place: place + index, endPosition }) ===
-      stageClassKey(stages, { callRows: rows, place: index, endPosition }),
+      stageClassKey(stages, { callRows, place: place + index, runRows: perCall, endPosition }) ===
+      stageClassKey(stages, { callRows: rows, place: index, runRows: rows, endPosition }),
   );
   return isAlike ? endPosition : endPosition - rows;
 }

@@ -18,29 +18,30 @@ type Shape = Pick<
  * of one group only.
  *
  * @param active by slot: not 0 for those that decode, waiting or under way
- * @returns by slot: its group, from 0; of slots that are not active nothing in particular
+ * @param groupOf takes, by slot, its group, from 0; of slots that are not active nothing in particular
  */
-export function dealGroups(active: Uint8Array, policy: Shape): Uint16Array {
+export function dealGroups(active: Uint8Array, policy: Shape, groupOf: Uint16Array): void {
   const { maxDecodeRows, decodeInFlight, slots } = policy;
   const block = blockOf(policy);
   // Where the slots do not come out even, those left over are a group of their own, behind all others.
   const evenSlots = Math.floor(slots / block) * block;
-  const groupOf = new Uint16Array(slots);
   let units = 0;
   for (let slot = 0, last = -1; slot < evenSlots; slot++) {
     if (active[slot] === 0) continue;
-    const unit = Math.floor(slot / block);
+    const unit = block === 1 ? slot : Math.floor(slot / block);
     if (unit !== last) units += 1;
     last = unit;
     groupOf[slot] = units - 1;
   }
   const mostUnits = Math.max(1, Math.floor(maxDecodeRows / block));
   const groups = Math.max(Math.min(decodeInFlight, units), Math.ceil(units / mostUnits));
-  for (let slot = 0; slot < evenSlots; slot++) {
-    if (active[slot] !== 0) groupOf[slot] = Math.floor(((groupOf[slot] as number) * groups) / units);
+  // The group of a unit is floor(unit * groups / units); units come in ascending order.
+  for (let slot = 0, group = 0; slot < evenSlots; slot++) {
+    if (active[slot] === 0) continue;
+    while ((groupOf[slot] as number) * groups >= (group + 1) * units) group += 1;
+    groupOf[slot] = group;
   }
   for (let slot = evenSlots; slot < slots; slot++) groupOf[slot] = groups;
-  return groupOf;
 }
 
 /**

@@ -1,10 +1,12 @@
+export { agePriority, countPassed, type Passed } from "./ageing.ts";
+export { arrangeRefill } from "./arrange-refill.ts";
 export { arrangeReplay, type ReplayStep } from "./arrange-replay.ts";
 export { choosePolicy, type PolicyFacts } from "./choose-policy.ts";
 export { chooseSlot } from "./choose-slot.ts";
 export { type CallPlace, ClassNotesBuilder, cutNotes, placeRuns } from "./class-notes.ts";
 export { countRecordedReuse, countStrictReuse } from "./count-reuse.ts";
 export { groupRuns, type RunGroup, type SlotRows } from "./group-runs.ts";
-export { nextSchedule } from "./next-schedule.ts";
+export { nextFairSchedule } from "./next-fair-schedule.ts";
 export { countCommon, type FoundPrefix, type KeptPrefix, PrefixCache } from "./prefix-cache.ts";
 export {
   type AttentionRule,

@@ -154,9 +154,12 @@ describe("prompt chunks", () => {
   it("of a short prompt are small enough that the stages overlap, not smaller than is worth it", () => {
     const rowsOf = (rows: number, stages: number): number[] =>
       schedule([prompt(0, rows)], { prefillRows: 256, stages }).batches.map(({ runs }) => runs[0]?.rows ?? 0);
-    expect(rowsOf(128, 2)).toEqual([64, 64]);
+    expect(rowsOf(128, 2)).toEqual([32, 32, 32]);
+    expect(rowsOf(512, 2)).toEqual([64, 64, 64]);
     expect(rowsOf(128, 1)).toEqual([128]);
     expect(rowsOf(2048, 2)).toEqual([256, 256, 256]);
+    const two = schedule([prompt(0, 128), prompt(1, 128)], { prefillRows: 256, stages: 2 });
+    expect(two.batches.slice(0, 2).map(({ runs }) => runs[0]?.rows)).toEqual([64, 64]);
   });
 
   it("in strict end at multiples of the chunk, whoever decodes and wherever reading begins", () => {

@@ -32,9 +32,30 @@ export function nextSchedule(state: ScheduleState, policy: SchedulePolicy): Sche
   return { batches, turn: planner.turn };
 }
 
+/** Arrays by slot that a schedule is made in: to make them anew for each would take longer than all the rest. */
+class Workspace {
+  readonly decoding: Uint8Array;
+  readonly groupOf: Uint16Array;
+  readonly busy: Uint8Array;
+
+  constructor(slots: number) {
+    this.decoding = new Uint8Array(slots);
+    this.groupOf = new Uint16Array(slots);
+    this.busy = new Uint8Array(slots + 1);
+  }
+}
+
+let workspace = new Workspace(0);
+
+/** Nothing of it outlives the call that asks for it. */
+function takeWorkspace(slots: number): Workspace {
+  if (workspace.decoding.length !== slots) workspace = new Workspace(slots);
+  workspace.decoding.fill(0);
+  return workspace;
+}
+
 /** What is left to choose from while one schedule is made. Slots index arrays: a call costs little however many decode. */
 class Planner {
-  turn: ScheduleTurn;
   readonly #policy: SchedulePolicy;
   /** Sessions with rows to send, as they are when the batches chosen so far have left. */
   readonly #waiting: WaitingSession[] = [];
@@ -47,11 +68,25 @@ class Planner {
   #prompts = 0;
   #decodesInFlight = 0;
   #chunksInFlight = 0;
+  /** By slot, dealt for so many micro-batches in flight; -1 = not yet. */
+  readonly #groupOf: Uint16Array;
+  /** By group: 1 where a row of it is under way. */
+  readonly #busy: Uint8Array;
+  #dealtFor = -1;
+  #lastClient: string | null;
+  #lastPromptClient: string | null;
+  #decodesSincePrefill: number;
 
   constructor(state: ScheduleState, policy: SchedulePolicy) {
-    this.turn = state.turn ?? FIRST_TURN;
+    const turn = state.turn ?? FIRST_TURN;
+    this.#lastClient = turn.lastClient;
+    this.#lastPromptClient = turn.lastPromptClient;
+    this.#decodesSincePrefill = turn.decodesSincePrefill;
     this.#policy = policy;
-    this.#decoding = new Uint8Array(policy.slots);
+    const { decoding, groupOf, busy } = takeWorkspace(policy.slots);
+    this.#decoding = decoding;
+    this.#groupOf = groupOf;
+    this.#busy = busy;
     for (const { phase, slots } of state.inFlight) {
       if (phase === "prefill") {
         this.#chunksInFlight += 1;
@@ -71,9 +106,18 @@ class Planner {
     }
   }
 
+  /** What the next schedule has to know of this one. */
+  get turn(): ScheduleTurn {
+    return {
+      lastClient: this.#lastClient,
+      lastPromptClient: this.#lastPromptClient,
+      decodesSincePrefill: this.#decodesSincePrefill,
+    };
+  }
+
   next(): ScheduledBatch | null {
-    const prompt = this.#mayReadPrompt() ? this.#choose(isReading, this.turn.lastPromptClient) : null;
-    const decodesFirst = prompt === null || this.turn.decodesSincePrefill === 0;
+    const prompt = this.#mayReadPrompt() ? this.#choose(isReading, this.#lastPromptClient) : null;
+    const decodesFirst = prompt === null || this.#decodesSincePrefill === 0;
     const decode = decodesFirst ? this.#decode() : null;
     if (decode !== null) return decode;
     // A chunk has its turn, or nothing else could leave: those that decode are all under way.
@@ -104,14 +148,15 @@ class Planner {
     if (this.#decodesInFlight >= policy.decodeInFlight) return null;
     const decoders = this.#waiting.filter(isDecoding);
     if (decoders.length === 0) return null;
-    const groupOf = dealGroups(this.#decoding, policy);
-    const busy = new Uint8Array(policy.slots + 1);
-    for (const slot of this.#flying) busy[groupOf[slot] as number] = 1;
+    this.#deal(policy);
+    const groupOf = this.#groupOf;
+    const busy = this.#busy;
     const free = decoders.filter((session) => isArranged(session) || busy[groupOf[session.slot] as number] === 0);
-    const first = chooseNext(free, this.turn.lastClient);
+    const first = chooseNext(free, this.#lastClient);
     if (first === null) return null;
     this.#decodesInFlight += 1;
-    this.turn = { ...this.turn, lastClient: first.client, decodesSincePrefill: this.turn.decodesSincePrefill + 1 };
+    this.#lastClient = first.client;
+    this.#decodesSincePrefill += 1;
     if (isArranged(first)) {
       return { phase: "decode", runs: [this.#fly(first)], pads: must(first.arranged, "arranged step").pads };
     }
@@ -124,6 +169,15 @@ class Planner {
     return { phase: "decode", runs: members.map((member) => this.#fly(member)), pads };
   }
 
+  /** Which slots decode does not change while one schedule is made. */
+  #deal(policy: SchedulePolicy): void {
+    if (this.#dealtFor === policy.decodeInFlight) return;
+    this.#dealtFor = policy.decodeInFlight;
+    dealGroups(this.#decoding, policy, this.#groupOf);
+    this.#busy.fill(0);
+    for (const slot of this.#flying) this.#busy[this.#groupOf[slot] as number] = 1;
+  }
+
   #policyNow(): SchedulePolicy {
     const { decodeInFlight, leastDecodeRows = 1 } = this.#policy;
     const most = Math.max(1, Math.floor(this.#decodingSlots / leastDecodeRows));
@@ -132,6 +186,7 @@ class Planner {
 
   #fly(session: WaitingSession): ScheduledRun {
     this.#flying.push(session.slot);
+    this.#busy[this.#groupOf[session.slot] as number] = 1;
     return this.#take(session, 1);
   }
 
@@ -144,7 +199,8 @@ class Planner {
         ? countChunkRows(session, position, left, beside, this.#policy)
         : Math.min(arranged.rows, left);
     this.#chunksInFlight += 1;
-    this.turn = { ...this.turn, lastPromptClient: client, decodesSincePrefill: 0 };
+    this.#lastPromptClient = client;
+    this.#decodesSincePrefill = 0;
     return { phase: "prefill", runs: [this.#take(session, rows)], pads: arranged?.pads ?? [] };
   }
 

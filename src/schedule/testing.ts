@@ -1,6 +1,6 @@
 import { must } from "../common/index.ts";
 import { type CallPlace, placeRuns } from "./class-notes.ts";
-import { nextSchedule } from "./next-schedule.ts";
+import { nextFairSchedule } from "./next-fair-schedule.ts";
 import type { ScheduledBatch, SchedulePolicy, ScheduledRun, ScheduleTurn, WaitingSession } from "./types.ts";
 
 export const BASE_POLICY: SchedulePolicy = {
@@ -102,7 +102,7 @@ export class SimulatedPipeline {
       slots: runs.flatMap(({ sessionId }) => (this.#running.has(sessionId) ? [slotOf(sessionId)] : [])),
     }));
     const credits = this.#credits - this.#inFlight.length;
-    const { batches, turn } = nextSchedule({ sessions, inFlight, credits, turn: this.#turn }, this.#policy);
+    const { batches, turn } = nextFairSchedule({ sessions, inFlight, credits, turn: this.#turn }, this.#policy);
     this.#turn = turn;
     for (const batch of batches) {
       const placed = placeRuns(

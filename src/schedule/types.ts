@@ -1,3 +1,5 @@
+import type { Passed } from "./ageing.ts";
+
 /**
  * What the scheduling policy sees and says. The serving coordinator and the simulator run the same policy on these
  * types; nothing here knows a clock, a network or an engine.
@@ -97,6 +99,9 @@ export interface ScheduleTurn {
   readonly lastPromptClient: string | null;
   /** Decode micro-batches since the last prefill chunk. */
   readonly decodesSincePrefill: number;
+  /** Priorities that wait and were passed over. @default none */
+  readonly passedPrompts?: readonly Passed[];
+  readonly passedDecodes?: readonly Passed[];
 }
 
 export interface ScheduledRun {

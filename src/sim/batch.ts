@@ -20,6 +20,8 @@ export class Batch implements InFlightBatch {
   pipeline: PipelineState | null = null;
   /** Stage that it is at, or on its way to; the number of stages on its way back. */
   stage = 0;
+  /** When it came to the stage. */
+  receivedMs = 0;
   /** When the stage began with it. */
   startMs = 0;
   /** An event of it is still to come. */

@@ -30,6 +30,7 @@ export class DataPath {
   receive(batch: Batch, nowMs: number): void {
     const stage = stageOf(batch);
     const { node } = stage;
+    batch.receivedMs = nowMs;
     if (node.current === null && !node.down) this.#start(batch, stage, nowMs);
     else node.queue.push(batch);
   }
@@ -125,8 +126,11 @@ export class DataPath {
       units: stage.spec,
       startMs: batch.startMs,
       endMs,
+      queueMs: batch.startMs - batch.receivedMs,
       phase: batch.phase,
       rows: batch.rows,
+      outputRows: batch.outputRows,
+      context: meanContext(batch),
       sessions: batch.sessions.map(({ id }) => id),
     });
   }
@@ -139,10 +143,22 @@ export class DataPath {
       startMs: link.startMs,
       leftMs: link.leftMs,
       arrivedMs,
+      bytes: link.messageBytes,
       phase: batch.phase,
       rows: batch.rows,
     });
   }
+}
+
+/** Over all engine calls that it takes. */
+function meanContext({ callRows, callContexts }: Batch): number {
+  let rows = 0;
+  let positions = 0;
+  for (const [call, count] of callRows.entries()) {
+    rows += count;
+    positions += count * (callContexts[call] ?? 0);
+  }
+  return rows === 0 ? 0 : positions / rows;
 }
 
 function stageOf(batch: Batch): StageState {

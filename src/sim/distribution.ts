@@ -12,9 +12,14 @@ export type Distribution = Readonly<NonNullable<z.infer<typeof distributionSchem
 
 /** @param values NaN are left out */
 export function describeValues(values: Float64Array): Distribution | null {
-  const sorted = values.filter((value) => !Number.isNaN(value)).sort();
-  const n = sorted.length;
+  const known = new Float64Array(values.length);
+  let n = 0;
+  for (let i = 0; i < values.length; i++) {
+    const value = values[i] as number;
+    if (!Number.isNaN(value)) known[n++] = value;
+  }
   if (n === 0) return null;
+  const sorted = known.subarray(0, n).sort();
   let total = 0;
   for (const value of sorted) total += value;
   const at = (q: number): number => {

@@ -6,6 +6,7 @@ export { makeSimCluster, type PlannedCluster } from "./from-plan.ts";
 export { type GeneratedWorkload, generateWorkload, type TokenCount } from "./generate-workload.ts";
 export type { ServiceSlice, SimObserver, TransferSlice } from "./observer.ts";
 export { type MalformedLine, WORKLOAD_LIMITS, WorkloadReader } from "./read-workload.ts";
+export { type SharedCores, type SharedSimulation, simulateSharing } from "./share-cores.ts";
 export { simulate } from "./simulate.ts";
 export type { SimulationOptions } from "./simulation.ts";
 export {

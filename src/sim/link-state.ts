@@ -1,14 +1,14 @@
-import { expOf, sqrtOf } from "./elementary.ts";
+import { expOf } from "./elementary.ts";
 import { Random } from "./random.ts";
 import type { Loss, SimLink } from "./types.ts";
 
 /** Of the logarithm of the jitter. */
 const JITTER_SIGMA = 0.75;
 /** Of a lognormal value with this sigma: mean / standard deviation. */
-const JITTER_MEAN = 1 / sqrtOf(expOf(JITTER_SIGMA * JITTER_SIGMA) - 1);
+const JITTER_MEAN = 1 / Math.sqrt(expOf(JITTER_SIGMA * JITTER_SIGMA) - 1);
 /** How much of a message's jitter the next one has, too. */
 const JITTER_MEMORY = 0.5;
-const JITTER_FRESH = sqrtOf(1 - JITTER_MEMORY * JITTER_MEMORY);
+const JITTER_FRESH = Math.sqrt(1 - JITTER_MEMORY * JITTER_MEMORY);
 /** A message that is lost so often in a row gets through. */
 const MOST_LOSSES = 8;
 /** Of the messages in a spell of loss, where not more than that are lost anyway. */
@@ -23,6 +23,8 @@ export class LinkState {
   lost = 0;
   /** Time in which bytes were put on it. */
   busyMs = 0;
+  /** Of the last message. */
+  messageBytes = 0;
   /** When the bytes of the last message began to leave. */
   startMs = 0;
   #latencyMs: number;
@@ -64,6 +66,7 @@ export class LinkState {
     this.startMs = startMs;
     this.#freeMs = startMs + transferMs;
     this.bytes += bytes;
+    this.messageBytes = bytes;
     this.messages += 1;
     this.busyMs += transferMs;
     let arrivalMs = this.#freeMs + this.#latencyMs;

@@ -8,8 +8,14 @@ export interface ServiceSlice {
   readonly units: SimStage;
   readonly startMs: number;
   readonly endMs: number;
+  /** What it waited for the node. */
+  readonly queueMs: number;
   readonly phase: "prefill" | "decode";
   readonly rows: number;
+  /** Rows whose logits are wanted. */
+  readonly outputRows: number;
+  /** Positions before the step, of its rows' sequences on average. */
+  readonly context: number;
   /** Ids of the sessions, `r` and the index of their request. */
   readonly sessions: readonly string[];
 }
@@ -22,6 +28,7 @@ export interface TransferSlice {
   readonly startMs: number;
   readonly leftMs: number;
   readonly arrivedMs: number;
+  readonly bytes: number;
   readonly phase: "prefill" | "decode";
   readonly rows: number;
 }

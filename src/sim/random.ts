@@ -1,4 +1,4 @@
-import { expOf, logOf, sqrtOf } from "./elementary.ts";
+import { expOf, logOf } from "./elementary.ts";
 
 /**
  * Seeded random numbers (xoshiro128**, seeded by splitmix32), equal on every machine. Every purpose has a stream of its
@@ -64,7 +64,7 @@ export class Random {
       const y = 2 * this.uniform() - 1;
       const square = x * x + y * y;
       if (square >= 1 || square === 0) continue;
-      const scale = sqrtOf((-2 * logOf(square)) / square);
+      const scale = Math.sqrt((-2 * logOf(square)) / square);
       this.#spare = y * scale;
       return x * scale;
     }

@@ -1,5 +1,5 @@
 import { must, NoodleError } from "../common/index.ts";
-import { nextSchedule, type Schedule, type SchedulePolicy, type ScheduleState } from "../schedule/index.ts";
+import { nextFairSchedule, type Schedule, type SchedulePolicy, type ScheduleState } from "../schedule/index.ts";
 import { type Batch, BatchPool } from "./batch.ts";
 import { checkCluster } from "./check-cluster.ts";
 import { ClusterState } from "./cluster-state.ts";
@@ -24,7 +24,7 @@ export interface SimulationOptions {
   /**
    * Sends all that it wants to send as far as there is room: it is asked again when something else than room changes.
    *
-   * @default the serving runtime's own, `nextSchedule`
+   * @default the serving runtime's own, `nextFairSchedule`
    */
   readonly schedule?: (state: ScheduleState, policy: SchedulePolicy) => Schedule;
 }
@@ -76,7 +76,7 @@ class Simulation {
   constructor(cluster: SimCluster, workload: Workload, options: SimulationOptions) {
     const seed = options.seed ?? 1;
     this.#observer = options.observer ?? {};
-    this.#schedule = options.schedule ?? nextSchedule;
+    this.#schedule = options.schedule ?? nextFairSchedule;
     this.#queue = new WorkloadQueue(workload);
     this.#record = new RequestRecord(workload.requests.length);
     this.#sessions = new Array<Session | undefined>(workload.requests.length).fill(undefined);

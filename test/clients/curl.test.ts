@@ -40,6 +40,29 @@ describe.runIf(hasCurl)("plain curl", () => {
     expect(events[0]).toMatch(/^data: \{"id":"cmpl-[^\n]*"text":"o"/);
   });
 
+  it("reads a chat while it comes: the first words before the last are there", async () => {
+    let release = (): void => undefined;
+    const held = new Promise<void>((resolve) => {
+      release = resolve;
+    });
+    const beforeToken = (index: number): Promise<void> => (index === 4 ? held : Promise.resolve());
+    await using served = await serveFake({ reply: () => "one two", beforeToken });
+    const body = JSON.stringify({ messages: [{ role: "user", content: "Count" }], stream: true });
+    let early = "";
+    const { code, text } = await curl(
+      ["-N", ...JSON_HEADER, "-d", body, `${served.baseUrl}/chat/completions`],
+      (soFar) => {
+        if (early !== "" || !soFar.includes('"content":" "')) return;
+        early = soFar;
+        release();
+      },
+    );
+    expect(code).toBe(0);
+    expect(early).not.toContain("[DONE]");
+    expect(text.startsWith(early)).toBe(true);
+    expect(text).toMatch(/"finish_reason":"stop"[\s\S]*data: \[DONE\]\n\n$/);
+  });
+
   it("ends the generation when it is stopped", async () => {
     await using served = await serveFake(ENDLESS);
     const body = JSON.stringify({ prompt: "x", stream: true, max_tokens: 1000 });

@@ -1,7 +1,7 @@
 import { HumanMessage, SystemMessage } from "@langchain/core/messages";
 import { ChatOpenAI, OpenAI } from "@langchain/openai";
 import { describe, expect, it } from "vitest";
-import { serveFake, type ServedFake } from "./serve-fake.ts";
+import { ENDLESS, serveFake, type ServedFake, until } from "./serve-fake.ts";
 
 function options(served: ServedFake) {
   return { model: "fake-model", apiKey: "none", maxRetries: 0, configuration: { baseURL: served.baseUrl } };
@@ -49,6 +49,31 @@ describe("LangChain", () => {
     });
     expect(await structured.invoke("Which city?")).toEqual({ city: "Oslo" });
     expect(served.model.requests.at(-1)?.sampling?.grammar).toMatch(/^root ::=/m);
+  });
+
+  it("makes structured output of a schema, with tools beside it", async () => {
+    await using served = await serveFake({ reply: () => '{"city": "Oslo"}' });
+    const chat = new ChatOpenAI(options(served));
+    const schema = { ...WEATHER.function.parameters, additionalProperties: false };
+    const structured = chat.withStructuredOutput<{ city: string }>(schema, { name: "city", method: "jsonSchema" });
+    expect(await structured.invoke("Which city?")).toEqual({ city: "Oslo" });
+    const response_format = { type: "json_schema" as const, json_schema: { name: "city", schema } };
+    const strict = { ...WEATHER, function: { ...WEATHER.function, strict: true } };
+    const answer = await chat.bindTools([strict]).invoke("Which city?", { response_format });
+    expect(answer.content).toBe('{"city": "Oslo"}');
+    for (const { sampling } of served.model.requests) expect(sampling?.grammar).toMatch(/^root ::=/m);
+  });
+
+  it("cancels the generation when it is told to stop", async () => {
+    await using served = await serveFake(ENDLESS);
+    const controller = new AbortController();
+    const stream = await new ChatOpenAI(options(served)).stream("Go on", { signal: controller.signal });
+    const read = (async () => {
+      for await (const _chunk of stream) controller.abort();
+    })();
+    await expect(read).rejects.toBeInstanceOf(Error);
+    await until(() => served.model.cancelled === 1);
+    expect(served.model).toMatchObject({ running: 0, finished: 0 });
   });
 
   it("completes text", async () => {

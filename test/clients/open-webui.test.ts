@@ -1,5 +1,5 @@
 import { describe, expect, it } from "vitest";
-import { serveFake } from "./serve-fake.ts";
+import { ENDLESS, serveFake, until } from "./serve-fake.ts";
 
 /*
  * What Open WebUI asks of an OpenAI connection, in its order: the list of models with a key, a streamed chat with the
@@ -59,6 +59,22 @@ describe("Open WebUI's requests", () => {
       }),
     });
     expect(await title.json()).toMatchObject({ choices: [{ message: { role: "assistant", content: "Hello there" } }] });
+  });
+
+  it("to regenerate or stop: a closed connection ends the generation", async () => {
+    await using served = await serveFake(ENDLESS, { apiKeys: ["secret"] });
+    const controller = new AbortController();
+    const chat = await fetch(`${served.baseUrl}/chat/completions`, {
+      method: "POST",
+      headers: HEADERS,
+      body: JSON.stringify({ model: "fake-model", stream: true, messages: [{ role: "user", content: "Hi" }] }),
+      signal: controller.signal,
+    });
+    const reader = chat.body?.getReader();
+    expect((await reader?.read())?.done).toBe(false);
+    controller.abort();
+    await until(() => served.model.cancelled === 1);
+    expect(served.model).toMatchObject({ running: 0, finished: 0 });
   });
 
   it("with a wrong key are told so where it looks for it", async () => {

@@ -35,7 +35,9 @@ beforeAll(async () => {
   closers.push(() => cluster.close());
   const file = await readModelFile(STORYTELLER);
   const { coordinator } = cluster;
-  const parts = { id: "storyteller", file, coordinator, tokenizer, chatTemplate: null, engine: {} };
+  // As plain as can be: a chat of one message is that text.
+  const chatTemplate = "{% for message in messages %}{{ message.content }}{% endfor %}";
+  const parts = { id: "storyteller", file, coordinator, tokenizer, chatTemplate, engine: {} };
   const model = new CoordinatedModel(parts);
   closers.push(() => model[Symbol.dispose]());
   server = createApiServer({ models: [model.served] });
@@ -51,22 +53,58 @@ function connect(): OpenAI {
   return new OpenAI({ baseURL: `${server.url}/v1`, apiKey: "none", maxRetries: 0 });
 }
 
-/** The log-probability of each token behind the first, and the best of each row, by the undivided model. */
-async function scoreUndivided(tokens: readonly number[]): Promise<{ own: number; best: number }[]> {
-  const stage = await openStage({ stageFile: STORYTELLER, contextTokens: CONTEXT_TOKENS, parallel: 1, threads: 1 });
-  try {
+/** Log-probabilities of the whole vocabulary behind each token, by the undivided model. */
+class Undivided implements Disposable {
+  readonly #stage: Awaited<ReturnType<typeof openStage>>;
+  #position = 0;
+
+  private constructor(stage: Awaited<ReturnType<typeof openStage>>) {
+    this.#stage = stage;
     stage.openSlot(0, GREEDY);
-    return tokens.slice(0, -1).map((token, position) => {
-      const input = { runs: [{ slot: 0, position, rows: 1, output: "last" as const }], tokens: Int32Array.of(token) };
-      const logits = stage.forward({ ...input, hidden: null }, { wantLogits: true }).sampled[0]?.logits;
-      if (logits === null || logits === undefined) throw new Error("no logits");
-      const best = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
-      const logSum = Math.log(logits.reduce((total, logit) => total + Math.exp(logit - best), 0)) + best;
-      return { own: (logits[tokens[position + 1] ?? -1] ?? Number.NaN) - logSum, best: best - logSum };
-    });
-  } finally {
-    stage.close();
   }
+
+  static async open(): Promise<Undivided> {
+    const options = { stageFile: STORYTELLER, contextTokens: CONTEXT_TOKENS, parallel: 1, threads: 1 };
+    return new Undivided(await openStage(options));
+  }
+
+  push(token: number): Float64Array {
+    const run = { slot: 0, position: this.#position, rows: 1, output: "last" as const };
+    const input = { runs: [run], tokens: Int32Array.of(token), hidden: null };
+    this.#position += 1;
+    const logits = this.#stage.forward(input, { wantLogits: true }).sampled[0]?.logits;
+    if (logits === null || logits === undefined) throw new Error("no logits");
+    const best = logits.reduce((a, b) => Math.max(a, b), Number.NEGATIVE_INFINITY);
+    const logSum = Math.log(logits.reduce((total, logit) => total + Math.exp(logit - best), 0)) + best;
+    return Float64Array.from(logits, (logit) => logit - logSum);
+  }
+
+  [Symbol.dispose](): void {
+    this.#stage.close();
+  }
+}
+
+/** The log-probability of each token behind the first, and the best of each row. */
+async function scoreUndivided(tokens: readonly number[]): Promise<{ own: number; best: number }[]> {
+  using model = await Undivided.open();
+  return tokens.slice(0, -1).map((token, position) => {
+    const row = model.push(token);
+    return { own: row[tokens[position + 1] ?? -1] ?? Number.NaN, best: Math.max(...row) };
+  });
+}
+
+/** The likeliest continuation: each token's piece, its log-probability, and those of the five likeliest. */
+async function continueUndivided(tokens: readonly number[], count: number) {
+  using model = await Undivided.open();
+  const rows = tokens.map((token) => model.push(token));
+  return Array.from({ length: count }, () => {
+    const row = rows.at(-1) ?? new Float64Array();
+    const own = Math.max(...row);
+    const token = row.indexOf(own);
+    rows.push(model.push(token));
+    const piece = Buffer.from(tokenizer.pieceBytes(token)).toString();
+    return { piece, own, top: Array.from(row.toSorted().slice(-5).reverse()) };
+  });
 }
 
 describe("a real cluster behind the API", () => {
@@ -99,6 +137,32 @@ describe("a real cluster behind the API", () => {
       return Math.max(offOwn, Math.abs(Math.max(...Object.values(top)) - best));
     });
     expect(Math.max(...worst)).toBeLessThan(1e-4);
+  });
+
+  it("gives the log-probabilities of what it generates, and of what it could have, for completions and chats", async () => {
+    const count = 12;
+    const expected = await continueUndivided(
+      [...tokenizer.tokenize(TEXT, { addSpecial: true, parseSpecial: false })],
+      count,
+    );
+    const common = { model: "storyteller", max_tokens: count, temperature: 0, ignore_eos: true };
+    const completed = await connect().completions.create({ ...common, prompt: TEXT, logprobs: 5 });
+    const messages = [{ role: "user" as const, content: TEXT }];
+    const chatted = await connect().chat.completions.create({ ...common, messages, logprobs: true, top_logprobs: 5 });
+    const legacy = completed.choices[0]?.logprobs;
+    const content = chatted.choices[0]?.logprobs?.content ?? [];
+    expect(legacy?.tokens).toEqual(expected.map(({ piece }) => piece));
+    expect(content.map(({ token }) => token)).toEqual(expected.map(({ piece }) => piece));
+    let worst = 0;
+    for (const [at, { own, top }] of expected.entries()) {
+      const said = [legacy?.token_logprobs?.[at], content[at]?.logprob].map((value) => Math.abs((value ?? NaN) - own));
+      const others = [
+        Object.values(legacy?.top_logprobs?.[at] ?? {}),
+        content[at]?.top_logprobs.map(({ logprob }) => logprob) ?? [],
+      ].flatMap((list) => top.map((value, i) => Math.abs((list.toSorted((a, b) => b - a)[i] ?? NaN) - value)));
+      worst = Math.max(worst, ...said, ...others);
+    }
+    expect(worst).toBeLessThan(1e-4);
   });
 
   it("scores without generating, and generates until a stop", async () => {

@@ -120,8 +120,10 @@ describe("noodle doctor", () => {
 
 describe("noodle demo", () => {
   const files = [
-    "plan.json",
     "profile.json",
+    "plan.json",
+    "simulation.json",
+    "simulation.streams.json",
     "trace.json",
     "trace.request.json",
     "story.txt",

@@ -55,8 +55,11 @@ describe("noodle up with one model and a key", () => {
     expect(answer.body.choices[0]?.text).toBe((JSON.parse(stdout) as { text: string }).text);
   });
 
-  test("serves the chat page without a key, and status and metrics with it", { timeout: LIMIT_MS }, async () => {
-    const page = await fetch(url);
+  test("serves the chat page, status and metrics to those who have the key", { timeout: LIMIT_MS }, async () => {
+    expect((await fetch(url)).status).toBe(401);
+    // What a browser sends when it has asked for a password.
+    const basic = Buffer.from(`:${KEY}`).toString("base64");
+    const page = await fetch(url, { headers: { authorization: `Basic ${basic}` } });
     expect(page.headers.get("content-security-policy")).toContain("default-src 'none'");
     expect(await page.text()).toContain("<title>");
     const get = (path: string): Promise<Response> =>

@@ -113,14 +113,36 @@ describe.each([
     expect(rows).toBeGreaterThan(decode);
   });
 
+  it("reuses in strict what was computed in the same classes, and says the same with it as without", async () => {
+    await start("strict");
+    const next = seeded(7);
+    const turn = { ...makeRequest(next, promptTokens, 12), client: "me", cachePrompt: true };
+    const [first] = await Promise.all([runAndLeave(cluster, turn, null), joinOthers(next)]);
+    const said = must(first, "result").tokens;
+    const prompt = [...(turn.prompt as readonly number[]), ...said, ...Array.from({ length: 40 }, () => 5 + next(400))];
+    const request = { ...turn, prompt, wantLogits: true };
+    const [reused] = await Promise.all([runAndLeave(cluster, request, null), joinOthers(next)]);
+    const afresh = must(await runAndLeave(cluster, { ...request, cachePrompt: false }, null), "result");
+    expect(must(reused, "result").done.cachedTokens).toBeGreaterThanOrEqual(promptTokens - 32);
+    expect(afresh.done.cachedTokens).toBe(0);
+    expect(reused?.tokens).toEqual(afresh.tokens);
+    expect(reused?.done.kv).toEqual(afresh.done.kv);
+    expect(reused?.logits).toEqual(afresh.logits);
+  });
+
   it("gives in recorded notes by which each is computed again bit for bit, alone", async () => {
     await start("recorded");
     const next = seeded(42);
-    const requests = [makeRequest(next, promptTokens, 20), makeRequest(next, 1, 30)];
+    const begin = { ...makeRequest(next, promptTokens - 40, 10), client: "me", cachePrompt: true };
+    const { tokens: begun } = must(await runAndLeave(cluster, begin, null), "result");
+    const more = [...(begin.prompt as readonly number[]), ...begun, ...Array.from({ length: 20 }, () => 5 + next(400))];
+    // The last goes on with what the first has left there.
+    const requests = [makeRequest(next, promptTokens, 20), makeRequest(next, 1, 30), { ...begin, prompt: more }];
     const [results] = await Promise.all([
       Promise.all(requests.map((request) => runAndLeave(cluster, request, null))),
       joinOthers(next),
     ]);
+    expect(results[2]?.done.cachedTokens).toBeGreaterThan(0);
     expect(
       results.some((result) => result?.done.notes.some(({ perCall, callRows }) => perCall === 1 && callRows > 1)),
     ).toBe(true);

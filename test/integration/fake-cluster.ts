@@ -100,6 +100,10 @@ export interface FakeWorkerOptions {
   readonly engine?: AsyncEngine;
   /** Reported instead of loading. */
   readonly loadError?: NoodleError;
+  /** Says that it loads, and never that it has. */
+  readonly loadsForever?: boolean;
+  /** Reported instead of loading this assignment; absent or undefined = it is loaded. */
+  readonly refuse?: (assign: Assign) => NoodleError | undefined;
 }
 
 /** A worker in this process: the real stage host on a fake engine, without supervisor, processes and stage files. */
@@ -174,6 +178,7 @@ export class FakeWorker {
       connectHop,
       nowMs: () => performance.now(),
       random: () => 0.5,
+      startEngine: async () => createInlineEngine(this.#options),
       onObservation: (observation) =>
         this.#say({ case: "observation", value: this.#options.onObservation?.(observation) ?? observation }),
     });
@@ -193,7 +198,10 @@ export class FakeWorker {
           this.assignments.push(message.value);
           void this.#load(message.value);
         }
-        if (message.case === "retire") this.retired.push(message.value.epoch);
+        if (message.case === "retire") {
+          this.retired.push(message.value.epoch);
+          void this.#host.retire(Number(message.value.epoch));
+        }
       },
       onEnd: () => undefined,
       onError: () => undefined,
@@ -224,12 +232,13 @@ export class FakeWorker {
   }
 
   async #load(assign: Assign): Promise<void> {
-    const { loadError } = this.#options;
+    const loadError = this.#options.loadError ?? this.#options.refuse?.(assign);
     if (loadError !== undefined) {
       this.#report({ epoch: assign.epoch, state: StageState.FAILED, error: toErrorInfo(loadError, this.id) });
       return;
     }
     this.#report({ epoch: assign.epoch, state: StageState.LOADING });
+    if (this.#options.loadsForever === true) return;
     const loaded = await this.#host.load({
       epoch: Number(assign.epoch),
       stage: assign.stage,
@@ -241,6 +250,7 @@ export class FakeWorker {
       nextAddress: assign.nextAddress,
       nextNodeId: assign.nextNodeId,
       hooks: assign.hooks,
+      beside: assign.beside,
     });
     this.#report({
       epoch: assign.epoch,

@@ -1,7 +1,13 @@
+import type { MessageInitShape } from "@bufbuild/protobuf";
 import { afterEach, describe, expect, it } from "vitest";
+import { collectGeneration } from "../../src/cli/generation.ts";
+import { RemoteCluster } from "../../src/cli/remote-cluster.ts";
 import type { GenerateEvent, GenerateRequest } from "../../src/cluster/coordinator/index.ts";
 import { must, NoodleError } from "../../src/common/index.ts";
 import { GREEDY } from "../../src/engine/index.ts";
+import { createClient } from "../../src/net/index.ts";
+import { CoordinatorService, type GenerateDone, type GenerateRequestSchema } from "../../src/protocol/index.ts";
+import type { ClusterObserver } from "../../src/observe/index.ts";
 import {
   collect,
   FakeCluster,
@@ -201,6 +207,41 @@ describe("cancellation", () => {
     expect((await iterator.return(undefined)).done).toBe(true);
   });
 
+  it("frees the slot within a second while a step is under way, and while it waits for its reader", async () => {
+    const cluster = await startCluster(2, {}, { faults: { computeMs: 150 } });
+    const running = new Background(cluster, { prompt: PROMPT, maxTokens: 80 });
+    await until(() => running.tokens > 0, "tokens");
+    // Behind a token the next step leaves at once, and takes its time on each stage.
+    running.cancel();
+    const cancelledMs = performance.now();
+    await untilFree(cluster);
+    expect(performance.now() - cancelledMs).toBeLessThan(1000);
+    const slow = await startCluster(1);
+    const controller = new AbortController();
+    const idle = slow.coordinator.generate({ prompt: "x", maxTokens: 80, wantLogits: true }, controller.signal);
+    await idle.next();
+    await until(() => (slow.coordinator.status().sessions[0]?.generated_tokens ?? 0) >= 60, "a reader far behind");
+    controller.abort();
+    const leftMs = performance.now();
+    await untilFree(slow);
+    expect(performance.now() - leftMs).toBeLessThan(1000);
+    await idle.return(undefined);
+  });
+
+  it("of a client behind gRPC frees the slot within a second", async () => {
+    const cluster = await startCluster(2, {}, { faults: { computeMs: 5 } });
+    const remote = new RemoteCluster(cluster.coordinator.address);
+    closers.push(async () => remote.close());
+    const controller = new AbortController();
+    const events = remote.generate({ prompt: PROMPT, maxTokens: 80 }, controller.signal);
+    await events.next();
+    controller.abort();
+    const leftMs = performance.now();
+    await untilFree(cluster);
+    expect(performance.now() - leftMs).toBeLessThan(1000);
+    expect((await errorOf(events.next())).code).toBe("INTERRUPTED");
+  });
+
   it("of a waiting request leaves the queue at once", async () => {
     const cluster = await startCluster(1, { parallel: 1 }, { faults: { computeMs: 3 } });
     const first = new Background(cluster, { prompt: PROMPT, maxTokens: 60 });
@@ -328,6 +369,58 @@ describe("log-probabilities", () => {
   });
 });
 
+describe("over gRPC", () => {
+  const prompt = [...fakeTokenizer().tokenize(PROMPT)];
+
+  it("a request says and hears what it does in the coordinator's own process", async () => {
+    const cluster = await startCluster(2);
+    const remote = new RemoteCluster(cluster.coordinator.address);
+    closers.push(async () => remote.close());
+    const request = { prompt, maxTokens: 12, sampling: sampling(4), topLogprobs: 2, promptLogprobs: 1 };
+    const eventsOf = async (events: AsyncIterable<{ readonly type: string }>) => {
+      const told: object[] = [];
+      for await (const event of events) if (event.type === "token" || event.type === "prompt") told.push(event);
+      return told;
+    };
+    const whole = await eventsOf(cluster.coordinator.generate(request, never));
+    expect(await eventsOf(remote.generate({ ...request, client: "me", priority: -7 }, never))).toEqual(whole);
+    const stop = whole
+      .flatMap((event) => ("text" in event ? [String(event.text)] : []))
+      .join("")
+      .slice(3, 6);
+    const stopped = await collectGeneration(remote.generate({ ...request, stop: [stop] }, never), () => undefined);
+    expect(stopped).toMatchObject({ finishReason: "stop" });
+    expect(stopped.text).not.toContain(stop);
+    expect(stopped.promptLogprobs).toHaveLength(prompt.length - 1);
+    const late = remote.generate({ prompt, maxTokens: 80, deadlineMs: 1 }, never);
+    expect((await errorOf(late.next().then(() => late.next()))).code).toBe("DEADLINE_EXCEEDED");
+    for (const wrong of [{ priority: 101 }, { topLogprobs: 21 }])
+      expect((await errorOf(remote.generate({ ...request, ...wrong }, never).next())).code).toBe("USAGE");
+    for (const wrong of [{ stop: Array.from({ length: 17 }, () => "x") }, { client: "x".repeat(129) }])
+      expect((await errorOf(remote.generate({ ...request, ...wrong }, never).next())).code).toBe("LIMIT_EXCEEDED");
+  });
+
+  it("notes come back, and are followed when they are said again", async () => {
+    const cluster = await startCluster(1);
+    const client = createClient(CoordinatorService, cluster.coordinator.address);
+    closers.push(async () => client.close());
+    const doneOf = async (request: MessageInitShape<typeof GenerateRequestSchema>): Promise<GenerateDone> => {
+      for await (const { message } of client.rpc.generate(request, { signal: never })) {
+        if (message.case === "done") return message.value;
+      }
+      throw new Error("no end");
+    };
+    const request = { promptTokenIds: prompt, maxTokens: 9, wantKvHashes: true };
+    const first = await doneOf(request);
+    expect(first).toMatchObject({ generatedTokens: 9, cachedTokens: 0 });
+    const again = await doneOf({ ...request, arrange: first.notes });
+    expect([again.kv, again.notes, again.stepRows]).toEqual([first.kv, first.notes, first.stepRows]);
+    const endless = [{ position: 0, rows: 4_000_000_000, callRows: 1, place: 0, perCall: 1 }];
+    expect((await errorOf(doneOf({ ...request, arrange: endless }))).code).toBe("USAGE");
+    await untilFree(cluster);
+  });
+});
+
 describe("prefixes", () => {
   const turn = (tokens: readonly number[], client = "me") => ({ prompt: tokens, maxTokens: 6, client });
 
@@ -417,15 +510,41 @@ describe("prefixes", () => {
 });
 
 describe("a reader that stands still", () => {
-  it("holds nobody back, and is dropped after a while", async () => {
-    const cluster = await startCluster(2, { readerStallMs: 300 });
-    const idle = cluster.coordinator.generate({ prompt: PROMPT, maxTokens: 40 }, never);
+  it("is dropped after a while, and its generation goes on to its end beside the others", async () => {
+    const ended: (readonly [number, string | null])[] = [];
+    const observer: ClusterObserver = {
+      onRequest: (record) => {
+        if (record.type === "end") ended.push([record.generatedTokens, record.errorCode]);
+      },
+    };
+    const cluster = await startCluster(2, { readerStallMs: 300, observer });
+    // With logits, so many unread tokens hold the generation back; it is let go with its reader.
+    const slow = { prompt: PROMPT, maxTokens: 80, wantLogits: true, ignoreEos: true };
+    const idle = cluster.coordinator.generate(slow, never);
     await idle.next();
     const request = { prompt: "another", maxTokens: 40 };
     const { tokens } = await collect(cluster.coordinator.generate(request, never));
     expect(tokens).toEqual(generateUndivided(request).tokens);
     await untilFree(cluster);
-    await new Promise((resolve) => setTimeout(resolve, 1000));
+    expect(ended).toEqual([
+      [40, null],
+      [80, null],
+    ]);
+    expect((await errorOf(idle.next())).code).toBe("TIMED_OUT");
+    const whole = [...fakeTokenizer().tokenize(PROMPT), ...generateUndivided(slow).tokens];
+    const next = await collect(cluster.coordinator.generate({ prompt: whole, maxTokens: 1 }, never));
+    expect(next.done.cachedTokens).toBe(whole.length - 1);
+  });
+
+  it("still ends its generation by going away", async () => {
+    const cluster = await startCluster(2, { readerStallMs: 300 }, { faults: { computeMs: 20 } });
+    const gone = new AbortController();
+    const idle = cluster.coordinator.generate({ prompt: PROMPT, maxTokens: 80, ignoreEos: true }, gone.signal);
+    await idle.next();
+    await new Promise((resolve) => setTimeout(resolve, 700));
+    expect(cluster.coordinator.status().serving.running).toBe(1);
+    gone.abort();
+    await untilFree(cluster);
     expect((await errorOf(idle.next())).code).toBe("TIMED_OUT");
   });
 });

@@ -30,6 +30,9 @@ export const LONG_SCHEDULE: readonly number[] = [
   64, 63, 4, 2, 1, 70, 100, 128, 68, 4, 2, 1, 1, 1, 4, 2, 1, 1, 2, 1, 4, 1, 1, 63, 64, 1,
 ];
 
+/** The beginning of it: past every window of the small models, calls below and above 64 rows. */
+export const SHORT_SCHEDULE: readonly number[] = LONG_SCHEDULE.slice(0, 6);
+
 /** Larger calls that begin below 512 cells and end above; the text is cut back to here before each. */
 const CROSSING_FROM = 490;
 const CROSSING_ROWS = [63, 64, 4, 2];

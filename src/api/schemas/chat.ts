@@ -13,17 +13,47 @@ const TOOL_CALL = z.object({
   function: z.object({ name: z.string().max(128), arguments: z.string() }),
 });
 
+interface ContentPart {
+  readonly type: string;
+  readonly text?: string | null | undefined;
+}
+
+/** Checked by hand: of thousands of wrong parts, one is enough. */
+const CONTENT = z.custom<string | ContentPart[]>(isContent, "must be text or an array of parts").meta({
+  description: "Text, or parts of type `text`.",
+  oneOf: [
+    { type: "string" },
+    {
+      type: "array",
+      maxItems: MAX_PARTS,
+      items: {
+        type: "object",
+        properties: {
+          type: { type: "string", maxLength: 64 },
+          text: { anyOf: [{ type: "string" }, { type: "null" }] },
+        },
+        required: ["type"],
+      },
+    },
+  ],
+});
+
+function isContent(value: unknown): boolean {
+  if (typeof value === "string") return true;
+  return Array.isArray(value) && value.length <= MAX_PARTS && value.every(isPart);
+}
+
+function isPart(value: unknown): boolean {
+  if (typeof value !== "object" || value === null) return false;
+  const { type, text } = value as Partial<Record<keyof ContentPart, unknown>>;
+  const hasText = text === undefined || text === null || typeof text === "string";
+  return typeof type === "string" && type.length <= 64 && hasText;
+}
+
 function buildMessage() {
   return z.object({
     role: z.enum(["system", "developer", "user", "assistant", "tool"]),
-    content: optional(
-      z.union(
-        [z.string(), boundedArray(z.object({ type: z.string().max(64), text: optional(z.string()) }), MAX_PARTS)],
-        {
-          error: "must be text or an array of parts",
-        },
-      ),
-    ).describe("Text, or parts of type `text`."),
+    content: optional(CONTENT),
     name: optional(z.string().max(256)),
     tool_calls: optional(boundedArray(TOOL_CALL, MAX_PARTS)),
     tool_call_id: optional(z.string().max(256)),

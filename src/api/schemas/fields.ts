@@ -11,6 +11,19 @@ export function boundedArray<T extends z.ZodType>(item: T, max: number): z.ZodPi
   return z.array(z.unknown()).max(max).pipe(z.array(item).max(max));
 }
 
+/** The same for an object's members. */
+export function boundedRecord<T extends z.ZodRecord>(
+  record: T,
+  max: number,
+): z.ZodPipe<z.ZodCustom<z.input<T>, z.input<T>>, T> {
+  const isObject = (value: unknown): boolean => typeof value === "object" && value !== null && !Array.isArray(value);
+  const tooMany = { message: `must have at most ${max} entries`, params: { limit: max } };
+  return z
+    .custom<z.input<T>>(isObject, "must be an object")
+    .refine((value) => Object.keys(value).length <= max, tooMany)
+    .pipe(record as never);
+}
+
 /** Text of so many UTF-8 bytes at most. */
 export function boundedText(bytes: number): z.ZodString {
   return z
@@ -35,11 +48,16 @@ export const PROMPT = z.custom<Prompt>(isPrompt, "must be text, token ids, or an
   ],
 });
 
-export const TOKEN_IDS = z.custom<readonly number[]>(isIds, "must be an array of token ids").meta({
-  description: "Token ids.",
-  type: "array",
-  items: { type: "integer", minimum: 0 },
-});
+const IDS = z.custom<readonly number[]>(isIds, "must be an array of token ids");
+const IDS_META = { description: "Token ids.", type: "array", items: { type: "integer", minimum: 0 } } as const;
+
+export const TOKEN_IDS = IDS.meta(IDS_META);
+
+/** So many token ids at most. */
+export function boundedIds(max: number): typeof IDS {
+  const tooMany = { message: `must have at most ${max} entries`, params: { limit: max } };
+  return IDS.refine((ids) => ids.length <= max, tooMany).meta({ ...IDS_META, maxItems: max });
+}
 
 function isPrompt(value: unknown): boolean {
   if (typeof value === "string") return true;
@@ -98,12 +116,7 @@ export function samplingFields(limits: ApiLimits) {
     presence_penalty: optional(z.number().min(-2).max(2)).describe("Default 0."),
     frequency_penalty: optional(z.number().min(-2).max(2)).describe("Default 0."),
     logit_bias: optional(
-      z
-        .record(z.string().regex(/^\d{1,10}$/), z.number().min(-100).max(100))
-        .refine((bias) => Object.keys(bias).length <= limits.logitBias, {
-          message: `must have at most ${limits.logitBias} entries`,
-          params: { limit: limits.logitBias },
-        }),
+      boundedRecord(z.record(z.string().regex(/^\d{1,10}$/), z.number().min(-100).max(100)), limits.logitBias),
     ).describe("Token id to what is added to its logit; -100 bans it."),
     seed: optional(z.int()).describe(
       "The same seed and request give the same text. Taken modulo 2^32; default: another one each time.",

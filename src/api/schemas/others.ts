@@ -1,6 +1,6 @@
 import { z } from "zod";
 import type { ApiLimits } from "../limits.ts";
-import { boundedArray, modelField, optional, TOKEN_IDS } from "./fields.ts";
+import { boundedArray, boundedIds, modelField, optional, TOKEN_IDS } from "./fields.ts";
 
 export const ERROR_RESPONSE = z.object({
   error: z.object({
@@ -42,7 +42,9 @@ export const TOKENIZE_RESPONSE = z.object({
   max_model_len: z.int(),
 });
 
-export const DETOKENIZE_REQUEST = z.object({ model: modelField(), tokens: TOKEN_IDS });
+export function buildDetokenizeRequest(limits: ApiLimits) {
+  return z.object({ model: modelField(), tokens: boundedIds(limits.tokenIds) });
+}
 
 export const DETOKENIZE_RESPONSE = z.object({ prompt: z.string(), content: z.string() });
 

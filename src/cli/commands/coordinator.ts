@@ -6,18 +6,27 @@ import { defaultThreads, type EngineIdentity, Tokenizer, tryTokenizer } from "..
 import { DEFAULT_GRPC_PORT, DEFAULT_HTTP_PORT } from "../../protocol/index.ts";
 import { LOOPBACK, parsePort } from "../addresses.ts";
 import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster-options.ts";
+import { addSecurityOptions, ClusterSecurity, type SecurityOptions } from "../cluster-security.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { resolveDataDirectory } from "../directories.ts";
 import { prepareEngine, readEngineOptions } from "../engine.ts";
 import type { CliHost } from "../host.ts";
 import { chooseGrpcPort, requireOneSplit } from "../model-shares.ts";
 import { addObservingOptions, type ObservingOptions, placeLogs, Watch } from "../observing.ts";
+import { PlanControl } from "../plan-control.ts";
+import { readPlanFile } from "../plan-file.ts";
+import { addPlanningOptions, checkPlanning, type PlanningOptions } from "../planning-options.ts";
 import { Serving } from "../serving.ts";
 import { addServingOptions, readServing, type ServingOptions } from "../serving-options.ts";
 import { requireExactSplit } from "../split-verification.ts";
 import { PATIENT_READY_TIMEOUT_MS, reportReadiness, untilAborted } from "../waiting.ts";
 
-interface CoordinatorCommandOptions extends ClusterOptions, ObservingOptions, ServingOptions {
+interface CoordinatorCommandOptions
+  extends ClusterOptions,
+    ObservingOptions,
+    PlanningOptions,
+    ServingOptions,
+    SecurityOptions {
   readonly json?: boolean;
   readonly expect?: number;
   readonly host: string;
@@ -30,8 +39,19 @@ interface Frame {
   readonly context: CommandContext;
   readonly options: CoordinatorCommandOptions;
   readonly serving: Serving;
+  readonly security: ClusterSecurity;
   readonly engine: EngineIdentity;
   readonly expect: number;
+  /** Of the plan's file. */
+  readonly split: string | undefined;
+}
+
+/** One model's coordinator, running. */
+interface RunningCoordinator {
+  readonly coordinator: Coordinator;
+  readonly planning: PlanControl;
+  /** The model's file. */
+  readonly model: string;
 }
 
 export function addCoordinator(program: Command, host: CliHost): void {
@@ -40,13 +60,14 @@ export function addCoordinator(program: Command, host: CliHost): void {
     summary: "run a cluster's coordinator: it waits for workers, gives out stages and serves the HTTP API",
     examples: [
       "noodle coordinator model.gguf --expect 3",
-      "noodle coordinator model.gguf --expect 2 --host 0.0.0.0 --split 0:9,9:18 --api-key-file keys.txt",
+      "noodle coordinator model.gguf --expect 2 --host 0.0.0.0 --split 0:9,9:18 --cluster-dir /etc/noodle/cluster",
+      "noodle coordinator model.gguf --plan plan.json",
       "noodle coordinator small.gguf large.gguf --expect 2",
     ],
   }).option("--expect <k>", "workers that each model starts with (default: the stages of --split)", (text) =>
     parseWorkers(text, "--expect"),
   );
-  addServingOptions(addObservingOptions(addClusterOptions(command)))
+  addSecurityOptions(addServingOptions(addPlanningOptions(addObservingOptions(addClusterOptions(command)))))
     .option("--host <address>", "address to listen on", LOOPBACK)
     .option(
       "--port <port>",
@@ -71,15 +92,26 @@ async function coordinate(
   options: CoordinatorCommandOptions,
 ): Promise<void> {
   const { out, host, signal } = context;
-  const expect = options.expect ?? options.split?.split(",").length;
-  if (expect === undefined) throw new NoodleError("USAGE", "give --expect, the number of workers, or --split");
   requireOneSplit(models, options.split);
-  await using serving = await Serving.open({ context, options, models, host: options.host, port: options.port });
+  checkPlanning(options, models);
+  const wanted = options.plan === undefined || options.plan === "auto" ? null : await readPlanFile(options.plan);
+  const expect = options.expect ?? wanted?.order.length ?? options.split?.split(",").length;
+  if (expect === undefined) throw new NoodleError("USAGE", "give --expect, the number of workers, --split or --plan");
+  using security = await ClusterSecurity.open(context, options, options.host);
+  const { host: address, port } = options;
+  await using serving = await Serving.open({ context, options, models, host: address, port, security: security.api });
   const engine = prepareEngine(host.env);
-  await withCoordinators({ context, options, serving, engine, expect }, [], async (coordinators) => {
-    announce(context, serving, coordinators, expect);
+  const frame = { context, options, serving, security, engine, expect, split: wanted?.split };
+  await withCoordinators(frame, [], async (running) => {
+    const coordinators = running.map(({ coordinator }) => coordinator);
+    announce(frame, coordinators);
     const report = reportReadiness(out);
-    for (const coordinator of coordinators) await coordinator.waitReady(signal, PATIENT_READY_TIMEOUT_MS, report);
+    for (const { coordinator, planning, model } of running) {
+      await coordinator.waitReady(signal, PATIENT_READY_TIMEOUT_MS, report, ({ code, message }) => {
+        out.note(`${code}: ${message}; another worker can take this stage, requests are refused until then`);
+      });
+      await planning.begin(coordinator, model);
+    }
     const { address } = must(coordinators[0], "coordinator");
     out.note(`ready: noodle generate --coordinator ${address} -p "Once upon a time"`);
     out.note(`or: ${serving.describeCall()}`);
@@ -93,8 +125,8 @@ async function coordinate(
 /** Starts the models' coordinators one after the other, and ends them in the opposite order. */
 async function withCoordinators(
   frame: Frame,
-  running: readonly Coordinator[],
-  use: (running: readonly Coordinator[]) => Promise<void>,
+  running: readonly RunningCoordinator[],
+  use: (running: readonly RunningCoordinator[]) => Promise<void>,
 ): Promise<void> {
   const { context, options, serving, engine, expect } = frame;
   const { host, signal } = context;
@@ -104,7 +136,7 @@ async function withCoordinators(
   const { split, threads, parallel, unverified } = options;
   await requireExactSplit(context, {
     model,
-    split,
+    split: split ?? frame.split,
     workers: expect,
     threads: threads ?? defaultThreads(),
     allowUnverified: unverified === true,
@@ -120,8 +152,10 @@ async function withCoordinators(
     engine,
     threads: threads ?? null,
   });
+  using planning = await PlanControl.open(context, options, watch.coordinatorOptions.observer);
   await using coordinator = await Coordinator.start({
     ...watch.coordinatorOptions,
+    ...planning.coordinatorOptions,
     ...readServing(options),
     model,
     tokenizer,
@@ -129,6 +163,7 @@ async function withCoordinators(
     expect,
     dataDir: join(resolveDataDirectory(host.env, options.data), "coordinators", String(grpcPort)),
     host: options.host,
+    security: frame.security.coordinator,
     grpcPort,
     ...(split === undefined ? {} : { split }),
     ...(threads === undefined ? {} : { threads }),
@@ -137,15 +172,10 @@ async function withCoordinators(
     ...(unverified === undefined ? {} : { unverified }),
   });
   serving.add(named, { coordinator, tokenizer, metrics: watch.show(coordinator) });
-  await withCoordinators(frame, [...running, coordinator], use);
+  await withCoordinators(frame, [...running, { coordinator, planning, model }], use);
 }
 
-function announce(
-  { out }: CommandContext,
-  serving: Serving,
-  coordinators: readonly Coordinator[],
-  expect: number,
-): void {
+function announce({ context: { out }, serving, security, expect }: Frame, coordinators: readonly Coordinator[]): void {
   const models = serving.models.map(({ id, file }, index) => {
     const { address, contextTokens } = must(coordinators[index], "coordinator");
     return { id, path: file.path, grpc_address: address, context_tokens: contextTokens };
@@ -166,6 +196,8 @@ function announce(
       `coordinator of ${path}: gRPC ${grpc_address}, HTTP ${serving.url} (API, chat page, /v1/status, /metrics)`,
     );
   }
-  const joins = models.map(({ grpc_address }) => `--join ${grpc_address}`).join(" ");
+  const token = security.coordinator === undefined ? "" : "TOKEN@";
+  const joins = models.map(({ grpc_address }) => `--join ${token}${grpc_address}`).join(" ");
   out.note(`start ${expect} of: noodle worker ${joins}`);
+  if (token !== "") out.note("each TOKEN is one of `noodle cluster token`");
 }

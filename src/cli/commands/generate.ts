@@ -6,6 +6,7 @@ import { openGguf } from "../../gguf/index.ts";
 import { describeModel, type ModelDescription } from "../../model/index.ts";
 import { formatHostPort, parseHostPort } from "../addresses.ts";
 import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster-options.ts";
+import { readOperatorSecurity } from "../cluster-security.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { prepareEngine } from "../engine.ts";
 import { collectGeneration, type Generation, renderStageTable, writeGenerateDocument } from "../generation.ts";
@@ -18,7 +19,7 @@ import {
   PREFILL_ROWS,
   withLocalCluster,
 } from "../local-cluster.ts";
-import { parseInteger } from "../quantities.ts";
+import { parseDurationMs, parseInteger } from "../quantities.ts";
 import { generateUndivided, tokenizePrompt } from "../reference.ts";
 import { readClusterThreads, RemoteCluster } from "../remote-cluster.ts";
 import {
@@ -39,6 +40,9 @@ interface GenerateOptions extends ClusterOptions, SamplingOptions, StopOptions {
   readonly coordinator?: string;
   readonly verify?: boolean;
   readonly logprobs?: number;
+  readonly promptLogprobs?: number;
+  readonly priority?: number;
+  readonly deadline?: number;
 }
 
 /** What a generation needs, wherever it runs. */
@@ -51,6 +55,10 @@ interface GenerateJob {
 
 const DEFAULT_TOKENS = 128;
 const MAX_LOGPROBS = 20;
+const MAX_PRIORITY = 100;
+
+/** What only workers do: they are of a request, and the reference has none. */
+const OF_REQUEST = ["stop", "logprobs", "promptLogprobs", "priority", "deadline"] as const;
 
 export function addGenerate(program: Command, host: CliHost): void {
   const command = defineCommand(program, {
@@ -72,6 +80,15 @@ export function addGenerate(program: Command, host: CliHost): void {
     .option("--verify", "run the undivided model over the same schedule and compare tokens, logits and KV, bit for bit")
     .option("--logprobs <n>", "say each token's log-probability and those of the n likeliest", (text) =>
       parseInteger(text, "--logprobs", 0, MAX_LOGPROBS),
+    )
+    .option("--prompt-logprobs <n>", "the same of the prompt's tokens from the second on (in --json)", (text) =>
+      parseInteger(text, "--prompt-logprobs", 0, MAX_LOGPROBS),
+    )
+    .option("--priority <n>", `larger goes first, -${MAX_PRIORITY} to ${MAX_PRIORITY} (default: 0)`, (text) =>
+      parseInteger(text, "--priority", -MAX_PRIORITY, MAX_PRIORITY),
+    )
+    .option("--deadline <time>", "end with an error when it takes longer, waiting included: 500ms, 30s, 5m", (text) =>
+      parseDurationMs(text, "--deadline"),
     );
   addStopOption(addSamplingOptions(addClusterOptions(command))).action(
     (model: string | undefined, options: GenerateOptions) => generate(openContext(host, options), model, options),
@@ -123,11 +140,15 @@ function checkOptions(model: string | undefined, options: GenerateOptions): void
   if (coordinator !== undefined && reference === true) wrong("--coordinator and --reference exclude each other");
   if (model === undefined && coordinator === undefined) wrong("give the model's file, or --coordinator");
   if (model === undefined && verify === true) wrong("--verify needs the model's file here, to run it undivided");
-  const ofLocal = (["stop", "logprobs"] as const).find((name) => options[name] !== undefined);
-  if (ofLocal !== undefined && (coordinator !== undefined || reference === true)) {
-    wrong(`--${ofLocal} needs local workers; a running cluster's HTTP API has it too`);
+  const ofRequest = OF_REQUEST.find((name) => options[name] !== undefined);
+  if (ofRequest !== undefined && reference === true) {
+    const flag = ofRequest.replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    wrong(`--${flag} needs workers, here or behind --coordinator: leave --reference out`);
   }
   if (options.stop !== undefined && verify === true) wrong("--stop and --verify exclude each other");
+  if (options.promptLogprobs !== undefined && verify === true) {
+    wrong("--prompt-logprobs and --verify exclude each other");
+  }
   if (reference === true && verify === true) wrong("--verify compares with the reference: leave --reference out");
   const set = (names: readonly (keyof ClusterOptions | "workers")[]): string | undefined =>
     names.find((name) => options[name] !== undefined);
@@ -145,7 +166,7 @@ function countWorkers({ workers, split }: GenerateOptions): number {
 
 function writeRequest({ options, sampling }: GenerateJob): GenerateRequest {
   const verify = options.verify === true;
-  const { stop, logprobs } = options;
+  const { stop, logprobs, promptLogprobs, priority, deadline } = options;
   return {
     prompt: options.prompt,
     maxTokens: options.tokens,
@@ -156,6 +177,9 @@ function writeRequest({ options, sampling }: GenerateJob): GenerateRequest {
     cachePrompt: !verify,
     ...(stop === undefined ? {} : { stop }),
     ...(logprobs === undefined ? {} : { topLogprobs: logprobs }),
+    ...(promptLogprobs === undefined ? {} : { promptLogprobs }),
+    ...(priority === undefined ? {} : { priority }),
+    ...(deadline === undefined ? {} : { deadlineMs: deadline }),
   };
 }
 
@@ -170,7 +194,10 @@ async function describeFile(path: string): Promise<ModelDescription> {
 
 async function generateRemotely(job: GenerateJob, address: string, model: string | undefined): Promise<void> {
   const { context, options, sampling } = job;
-  const cluster = new RemoteCluster(formatHostPort(parseHostPort(address, "--coordinator")));
+  const cluster = new RemoteCluster(
+    formatHostPort(parseHostPort(address, "--coordinator")),
+    readOperatorSecurity(context.host.env),
+  );
   try {
     const status = options.verify === true ? await cluster.status(context.signal) : undefined;
     const threads = status === undefined ? 0 : readClusterThreads(status);

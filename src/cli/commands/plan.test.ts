@@ -59,4 +59,33 @@ describe("noodle plan", () => {
     expect(JSON.parse(host.written.stdout)).toMatchObject({ code: "PROBLEM_INVALID", details: { path: "units" } });
     expect(await runCli(["plan", "--problem", join(folder, "none.json")], collectHost())).toBe(2);
   });
+
+  test("makes another objective and replicas best where they are asked for", async () => {
+    const host = collectHost();
+    expect(await runCli(["plan", "--problem", file, "--objective", "latency", "--json"], host)).toBe(0);
+    expect(JSON.parse(host.written.stdout)).toMatchObject({ objective: "latency", latency_ms: 8, nodes: 1 });
+    const wide = collectHost();
+    expect(await runCli(["plan", "--problem", file, "--replicas", "2", "--json"], wide)).toBe(0);
+    const { period_ms: periodMs } = JSON.parse(wide.written.stdout) as { period_ms: number };
+    expect(periodMs).toBeLessThan(6);
+  });
+
+  test.each([
+    ["a cluster", ["--cluster", "cluster.yaml"]],
+    ["streams", ["--streams", "4"]],
+    ["a profile", ["--profile", "a=profile.json"]],
+    ["rows in whole blocks", ["--deterministic"]],
+    ["a page", ["--report", "plan.html"]],
+  ])("refuses %s beside a problem instead of forgetting it", async (_what, args) => {
+    const host = collectHost();
+    expect(await runCli(["plan", "--problem", file, ...args, "--json"], host)).toBe(2);
+    expect(JSON.parse(host.written.stdout)).toMatchObject({ code: "USAGE" });
+  });
+
+  test("refuses replicas of a model", async () => {
+    const host = collectHost();
+    const args = ["models/storyteller-q8_0.gguf", "--cluster", "examples/cluster.yaml", "--replicas", "2", "--json"];
+    expect(await runCli(["plan", ...args], host)).toBe(2);
+    expect(JSON.parse(host.written.stdout)).toMatchObject({ code: "USAGE" });
+  });
 });

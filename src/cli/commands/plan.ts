@@ -26,10 +26,24 @@ import { formatMs, parseDecimal, parseInteger } from "../quantities.ts";
 import { renderTable } from "../table.ts";
 import { writeWhole } from "../write-whole.ts";
 
-interface PlanCommandOptions extends PlanModelOptions {
+interface PlanCommandOptions extends Omit<PlanModelOptions, "objective"> {
   readonly json?: boolean;
   readonly problem?: string;
+  readonly objective?: PlacementObjective;
+  readonly replicas?: number;
 }
+
+/** What says something about a model's run, and nothing about an abstract problem. */
+const MODEL_ONLY: readonly (keyof PlanCommandOptions)[] = [
+  "cluster",
+  "coordinator",
+  "streams",
+  "context",
+  "promptTokens",
+  "deterministic",
+  "strict",
+  "everyNode",
+];
 
 const OBJECTIVES: Readonly<Record<string, PlacementObjective>> = {
   throughput: "throughput",
@@ -59,9 +73,8 @@ export function addPlan(program: Command, host: CliHost): void {
     )
     .option(
       "--objective <goal>",
-      `what to make best: ${Object.keys(OBJECTIVES).join(", ")}`,
+      `what to make best: ${Object.keys(OBJECTIVES).join(", ")} (default: throughput, or the problem's)`,
       readObjective,
-      "throughput" as PlacementObjective,
     )
     .option("--streams <n>", "sequences that decode at once (default: the coordinator's, or 8)", (text) =>
       parseInteger(text, "--streams", 1, 65_536),
@@ -77,6 +90,10 @@ export function addPlan(program: Command, host: CliHost): void {
     .option("-o, --output <file>", "write the plan as JSON (noodle.model_plan.v1)")
     .option("--problem <file>", "instead of a model an abstract problem as JSON (noodle.problem.v1); - reads stdin")
     .option("--baseline <name>", `the plan of another rule instead: ${[...BASELINE_RULES.keys()].join(", ")}`)
+    .option("--every-node", "give every node a stage, also where that is no gain")
+    .option("--replicas <n>", "of a problem: up to so many nodes serve a stage together", (text) =>
+      parseInteger(text, "--replicas", 1, PROBLEM_LIMITS.replicas),
+    )
     .option("--compare", "add the plans of all baselines, under the same costs")
     .option("--time-limit <s>", "stop with the best found after so long (default: the problem's, or 10)", (text) =>
       parseDecimal(text, "--time-limit", 0, PROBLEM_LIMITS.timeLimitS),
@@ -102,7 +119,23 @@ async function plan(context: CommandContext, model: string | undefined, options:
     const names = [...BASELINE_RULES.keys()].join(", ");
     throw new NoodleError("USAGE", `there is no baseline "${options.baseline}"; there are ${names}`);
   }
-  if (model !== undefined) return planForModel(context, model, options);
+  if (model !== undefined) {
+    if ((options.replicas ?? 1) > 1) {
+      throw new NoodleError(
+        "USAGE",
+        `--replicas ${options.replicas}: a stage of a model runs on one node in this release; replicas are planned for a --problem alone`,
+      );
+    }
+    return planForModel(context, model, { ...options, objective: options.objective ?? "throughput" });
+  }
+  const foreign = MODEL_ONLY.find((name) => options[name] !== undefined);
+  if (foreign !== undefined || options.profile.length > 0) {
+    const name = (foreign ?? "profile").replaceAll(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`);
+    throw new NoodleError("USAGE", `--${name} goes with a model; a problem's file says all there is to know`);
+  }
+  if (options.report !== undefined && /\.html?$/i.test(options.report)) {
+    throw new NoodleError("USAGE", `--report ${options.report}: of a problem there are words alone; name a .txt file`);
+  }
   if (problem !== undefined) return planProblemFile(context, problem, options);
 }
 
@@ -111,8 +144,7 @@ async function planProblemFile(
   path: string,
   options: PlanCommandOptions,
 ): Promise<void> {
-  const read = parseProblem(await readText(path));
-  const problem: Problem = options.timeLimit === undefined ? read : { ...read, time_limit_s: options.timeLimit };
+  const problem = changeProblem(parseProblem(await readText(path)), options);
   const solver = openHighs();
   try {
     const settings = { nowMs: () => host.nowMs(), solver };
@@ -132,6 +164,15 @@ async function planProblemFile(
   } finally {
     await solver.close();
   }
+}
+
+function changeProblem(problem: Problem, { objective, replicas, timeLimit }: PlanCommandOptions): Problem {
+  return {
+    ...problem,
+    ...(objective === undefined ? {} : { objective: objective === "throughput" ? "period" : objective }),
+    ...(replicas === undefined ? {} : { replicas }),
+    ...(timeLimit === undefined ? {} : { time_limit_s: timeLimit }),
+  };
 }
 
 function renderAnswer(

@@ -7,6 +7,7 @@ import { makeProfile } from "../../placement/testing.ts";
 import { simulationSchema } from "../../sim/index.ts";
 import { collectHost } from "../host.ts";
 import { runCli } from "../program.ts";
+import { whatifSchema } from "../whatif-document.ts";
 
 /** A folder with a model, a profile of it, and clusters. */
 interface SimFolder {
@@ -167,6 +168,7 @@ describe("noodle simulate and noodle whatif", () => {
     const ratioOf = async (...change: string[]) => {
       const { exit, document } = await runJson("whatif", folder.model, ...base, ...lengths, ...change);
       expect(exit).toBe(0);
+      whatifSchema.parse(document);
       const cases = document["cases"] as { ratios: { tokens_per_s: number }; order: string[] }[];
       return { ratio: cases.at(-1)?.ratios.tokens_per_s ?? 0, order: cases.at(-1)?.order ?? [] };
     };
@@ -177,6 +179,25 @@ describe("noodle simulate and noodle whatif", () => {
     expect((await ratioOf("--remove", "a")).order).toEqual(["b"]);
     expect((await ratioOf("--type", "q4_0")).ratio).toBeGreaterThan(1.05);
     expect((await ratioOf("--link", "a,b=500:1")).ratio).toBeGreaterThan(0.5);
+  });
+
+  it("costs an imagined machine the same after a change that brings or takes a profile", async () => {
+    const near = folder.write(
+      "mixed.yaml",
+      CLUSTER.replace("links:", "  - {name: m, hardware: {memory_gb_per_s: 20, compute_gflops: 40}, memory: 1GiB}\nlinks:"),
+    );
+    // Measured on a machine that reaches a hundredth of its data sheet.
+    folder.write("poor.json", JSON.stringify(makeProfile(MODEL, { factor: 100 })));
+    const node = folder.write("poor.yaml", "{name: p, profile: poor.json, memory: 1GiB}\n");
+    const args = ["--cluster", near, "--context", "128", "--requests", "5", "--remove", "a", "--remove", "b"];
+    const alone = await runJson("whatif", folder.model, ...args, ...lengths);
+    const added = await runJson("whatif", folder.model, ...args, ...lengths, "--add", node);
+    const itlOf = ({ document }: { document: Record<string, unknown> }) => {
+      const cases = document["cases"] as { order: string[]; simulation: { itl_ms: { p50: number } } }[];
+      return cases.at(-1);
+    };
+    expect(itlOf(alone)?.order).toEqual(["m"]);
+    expect(itlOf(added)).toMatchObject({ order: ["m"], simulation: { itl_ms: itlOf(alone)?.simulation.itl_ms } });
   });
 
   it("speaks of a change in words, with the cases side by side", async () => {

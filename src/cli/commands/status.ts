@@ -4,10 +4,12 @@ import { DEFAULT_GRPC_PORT } from "../../protocol/index.ts";
 import { NoodleError } from "../../common/index.ts";
 import { formatHostPort, LOOPBACK, parseHostPort } from "../addresses.ts";
 import { ApiClient, readApiUrl } from "../api-client.ts";
+import { readOperatorSecurity } from "../cluster-security.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import type { CliHost } from "../host.ts";
 import type { Output } from "../output.ts";
 import { formatBytes } from "../quantities.ts";
+import { describePlanStatus } from "../plan-status.ts";
 import { RemoteCluster, requireStatus } from "../remote-cluster.ts";
 import { renderTable } from "../table.ts";
 
@@ -47,7 +49,10 @@ async function readStatus({ host, signal }: CommandContext, options: StatusOptio
     if (model !== undefined) {
       throw new NoodleError("USAGE", "--model needs --url: over gRPC each model has a port of its own");
     }
-    const cluster = new RemoteCluster(formatHostPort(parseHostPort(options.coordinator, "--coordinator")));
+    const cluster = new RemoteCluster(
+      formatHostPort(parseHostPort(options.coordinator, "--coordinator")),
+      readOperatorSecurity(host.env),
+    );
     try {
       return await cluster.status(signal);
     } finally {
@@ -68,8 +73,9 @@ function printStatus(out: Output, status: StatusDocument): void {
   out.line(`${coordinator.model.path}: ${health.status}${health.reason === null ? "" : `, ${health.reason}`}`);
   if (health.error !== null) out.line(`  ${health.error.code} on ${health.error.node}: ${health.error.message}`);
   out.line(
-    `coordinator ${coordinator.address}, pid ${coordinator.pid}, ${formatBytes(coordinator.rss_bytes)} resident, plan ${coordinator.epoch ?? "-"}, context ${coordinator.context_tokens}, ${coordinator.parallel} sessions at most`,
+    `coordinator ${coordinator.address}, pid ${coordinator.pid}, ${formatBytes(coordinator.rss_bytes)} resident, ${formatShare(coordinator.cpu_ratio)} of the CPU, plan ${coordinator.epoch ?? "-"}, context ${coordinator.context_tokens}, ${coordinator.parallel} sessions at most`,
   );
+  for (const line of describePlanStatus(status)) out.line(line);
   out.line();
   out.data(
     renderTable(
@@ -83,6 +89,7 @@ function printStatus(out: Output, status: StatusDocument): void {
         { title: "weights", align: "right" },
         { title: "received", align: "right" },
         { title: "resident", align: "right" },
+        { title: "engine busy", align: "right" },
         { title: "clock ms", align: "right" },
       ],
       status.nodes.map((node) => [
@@ -95,6 +102,7 @@ function printStatus(out: Output, status: StatusDocument): void {
         formatBytes(node.weights_bytes),
         formatBytes(node.weights_bytes_received),
         formatBytes(node.rss_bytes),
+        formatShare(status.stages.find((stage) => stage.node === node.id)?.engine_busy_ratio ?? null),
         formatClock(node),
       ]),
     ),
@@ -106,6 +114,10 @@ function printStatus(out: Output, status: StatusDocument): void {
   for (const session of status.sessions) {
     out.line(`  ${session.id}: ${session.prompt_tokens} prompt tokens, ${session.generated_tokens} generated`);
   }
+}
+
+function formatShare(ratio: number | null): string {
+  return ratio === null ? "-" : `${(ratio * 100).toFixed(1)}%`;
 }
 
 /** The node's clock minus the coordinator's, and how far that may be off. */

@@ -2,6 +2,7 @@ import type { Command } from "commander";
 import { NoodleError } from "../../common/index.ts";
 import { DEFAULT_GRPC_PORT } from "../../protocol/index.ts";
 import { formatHostPort, LOOPBACK, parseHostPort } from "../addresses.ts";
+import { readOperatorSecurity } from "../cluster-security.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import type { CliHost } from "../host.ts";
 import { parseDurationMs } from "../quantities.ts";
@@ -54,7 +55,10 @@ async function watch(context: CommandContext, options: TopOptions): Promise<void
   }
   const source =
     options.url === undefined
-      ? openGrpcSource(formatHostPort(parseHostPort(options.coordinator, "--coordinator")))
+      ? openGrpcSource(
+          formatHostPort(parseHostPort(options.coordinator, "--coordinator")),
+          readOperatorSecurity(host.env),
+        )
       : openHttpSource(options.url, { model: options.model, key: host.env["NOODLE_API_KEY"] });
   const { terminal } = host;
   try {

@@ -17,6 +17,7 @@ import {
 } from "../../trace/index.ts";
 import { formatHostPort, parseHostPort } from "../addresses.ts";
 import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster-options.ts";
+import { readOperatorSecurity } from "../cluster-security.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { prepareEngine } from "../engine.ts";
 import type { GenerationEvent } from "../generation.ts";
@@ -96,7 +97,10 @@ async function trace(context: CommandContext, model: string | undefined, options
 }
 
 async function traceRemotely(context: CommandContext, address: string, options: TraceOptions): Promise<void> {
-  const cluster = new RemoteCluster(formatHostPort(parseHostPort(address, "--coordinator")));
+  const cluster = new RemoteCluster(
+    formatHostPort(parseHostPort(address, "--coordinator")),
+    readOperatorSecurity(context.host.env),
+  );
   try {
     await traceThrough(context, options, {
       generate: (request, signal) => cluster.generate(request, signal),

@@ -8,15 +8,17 @@ import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { prepareEngine } from "../engine.ts";
 import type { CliHost } from "../host.ts";
-import { chooseLocalThreads, withLocalCluster } from "../local-cluster.ts";
+import { chooseLocalThreads, requireLocalNames, withLocalCluster } from "../local-cluster.ts";
 import { chooseGrpcPort, requireOneSplit, shareMemory } from "../model-shares.ts";
 import { addObservingOptions, type ObservingOptions, placeLogs, Watch } from "../observing.ts";
 import { parseSizeBytes } from "../quantities.ts";
+import { PlanControl } from "../plan-control.ts";
+import { addPlanningOptions, checkPlanning, type PlanningOptions } from "../planning-options.ts";
 import { type NamedModel, Serving } from "../serving.ts";
 import { addServingOptions, readServing, type ServingOptions } from "../serving-options.ts";
 import { untilAborted } from "../waiting.ts";
 
-interface UpOptions extends ClusterOptions, ObservingOptions, ServingOptions {
+interface UpOptions extends ClusterOptions, ObservingOptions, PlanningOptions, ServingOptions {
   readonly json?: boolean;
   readonly workers: number;
   readonly memory?: number;
@@ -48,11 +50,12 @@ export function addUp(program: Command, host: CliHost): void {
     examples: [
       "noodle up model.gguf --workers 2",
       "noodle up model.gguf --workers 3 --split 0:5,5:10,10:14 --port 8420 --grpc-port 8421",
+      "noodle up model.gguf --workers 2 --plan plan.json",
       "noodle up model.gguf --workers 2 --determinism strict --api-key-file keys.txt",
       "noodle up small.gguf large.gguf --workers 2 --alias small --alias large",
     ],
   }).requiredOption("--workers <k>", "worker processes, of each model", (text) => parseWorkers(text, "--workers"));
-  addServingOptions(addObservingOptions(addClusterOptions(command)))
+  addServingOptions(addPlanningOptions(addObservingOptions(addClusterOptions(command))))
     .option("--memory <size>", "what all workers together may use (default: what is free at the start)", (text) =>
       parseSizeBytes(text, "--memory"),
     )
@@ -76,6 +79,7 @@ export function addUp(program: Command, host: CliHost): void {
 async function runClusters(context: CommandContext, models: readonly string[], options: UpOptions): Promise<void> {
   const { signal, host } = context;
   requireOneSplit(models, options.split);
+  checkPlanning(options, models);
   const engine = prepareEngine(host.env);
   const threads = chooseLocalThreads(options.threads, options.workers * models.length);
   await using serving = await Serving.open({ context, options, models, host: LOOPBACK, port: options.port });
@@ -110,6 +114,8 @@ async function withModels(
     engine,
     threads,
   });
+  using planning = await PlanControl.open(context, options, watch.coordinatorOptions.observer);
+  requireLocalNames(planning.wanted, options.workers);
   const limitBytes = memoryBytes(model);
   const request = {
     context,
@@ -118,12 +124,13 @@ async function withModels(
     threads,
     workers: options.workers,
     grpcPort: chooseGrpcPort(options.grpcPort, running.length),
-    watching: watch.coordinatorOptions,
+    watching: { ...watch.coordinatorOptions, ...planning.coordinatorOptions },
     serving: readServing(options),
     ...(limitBytes === undefined ? {} : { workerArgs: ["--memory", String(limitBytes)] }),
   };
   await withLocalCluster(request, async (cluster: LocalCluster, tokenizer: Tokenizer) => {
     const { coordinator } = cluster;
+    await planning.begin(coordinator, file.path);
     serving.add(model, { coordinator, tokenizer, metrics: watch.show(coordinator) });
     await withModels(frame, [...running, { model, cluster }], use);
   });

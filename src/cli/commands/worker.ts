@@ -1,10 +1,12 @@
+import { readFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import path from "node:path";
-import type { Command } from "commander";
+import { type Command, Option } from "commander";
 import { createStageFiles } from "../../cluster/stage-files/index.ts";
-import { WorkerSupervisor } from "../../cluster/worker/index.ts";
+import { WorkerMember, WorkerSupervisor } from "../../cluster/worker/index.ts";
 import { defaultThreads, ENGINE_VERSION } from "../../engine/index.ts";
-import { must } from "../../common/index.ts";
+import { must, NoodleError } from "../../common/index.ts";
+import { checkExposure, OPEN_OPTION } from "../../security/index.ts";
 import { formatHostPort, LOOPBACK, parseHostPort, parsePort } from "../addresses.ts";
 import { parseThreads } from "../cluster-options.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
@@ -13,7 +15,7 @@ import { readTrustedEngineOptions } from "../engine.ts";
 import type { CliHost } from "../host.ts";
 import { type MetricsSource, startMetricsServer } from "../metrics-server.ts";
 import { PACKAGE_VERSION } from "../package.ts";
-import { parseSizeBytes } from "../quantities.ts";
+import { parseDecimal, parseSizeBytes } from "../quantities.ts";
 import { shareJoins, type WorkerJoin } from "../worker-joins.ts";
 
 interface WorkerCommandOptions {
@@ -29,8 +31,12 @@ interface WorkerCommandOptions {
   readonly exitWithCoordinator?: boolean;
   readonly metricsPort?: number;
   readonly metricsHost: string;
+  readonly tokenFile?: string;
+  readonly insecureTrustedNetwork?: boolean;
+  readonly emulateSpeed?: number;
 }
 
+const WARN_MS = 60_000;
 const DEFAULT_CACHE_BYTES = 64 * 2 ** 30;
 
 export function addWorker(program: Command, host: CliHost): void {
@@ -39,13 +45,13 @@ export function addWorker(program: Command, host: CliHost): void {
     summary: "join a coordinator with this machine: hold a stage of its model and compute it",
     examples: [
       "noodle worker --join 127.0.0.1:7421",
-      "noodle worker --join 10.0.0.5:7421 --listen 0.0.0.0:7430 --advertise 10.0.0.6:7430 --memory 8GiB",
+      "noodle worker --join TOKEN@10.0.0.5:7421 --listen 0.0.0.0:7430 --advertise 10.0.0.6:7430 --memory 8GiB",
       "noodle worker --join 10.0.0.5:7421 --join 10.0.0.5:7422",
     ],
   })
     .requiredOption(
-      "--join <host:port>",
-      "gRPC address of the coordinator; given again, a stage of another coordinator's model too",
+      "--join <[token@]host:port>",
+      "gRPC address of the coordinator, behind a token of `noodle cluster token` where it asks for certificates; given again, a stage of another coordinator's model too",
       (text: string, before: readonly string[] | undefined) => [...(before ?? []), text],
     )
     .option(
@@ -72,13 +78,22 @@ export function addWorker(program: Command, host: CliHost): void {
       parsePort(text, "--metrics-port"),
     )
     .option("--metrics-host <address>", "address that --metrics-port listens on", LOOPBACK)
+    .addOption(
+      new Option(
+        "--emulate-speed <f>",
+        "stand for a machine that takes f times as long: wait idly behind each call",
+      ).argParser((text) => parseDecimal(text, "--emulate-speed", 1, 1000)),
+    )
+    .option("--token-file <file>", "the token of the first --join: a file keeps it out of the process list")
+    .option(OPEN_OPTION, "listen beyond loopback without certificates: whoever reaches this machine can use it")
     .option("--threads <n>", "threads where the coordinator does not say (default: one for each core)", parseThreads)
     .action((options: WorkerCommandOptions) => work(openContext(host, options), options));
 }
 
 async function work(context: CommandContext, options: WorkerCommandOptions): Promise<void> {
   const { out, signal } = context;
-  const joins = await shareJoins(options.join, options.memory, signal);
+  const joins = await shareJoins(await addToken(options), options.memory, signal);
+  using _warnings = checkListening(context, options, joins);
   const workers = joins.map((join, index) => createWorker(context, options, join, index));
   const stop = (): void => workers.forEach((worker) => void worker.close("stopped by a signal"));
   signal.addEventListener("abort", stop, { once: true });
@@ -105,32 +120,83 @@ async function work(context: CommandContext, options: WorkerCommandOptions): Pro
 function createWorker(
   { out, host }: CommandContext,
   options: WorkerCommandOptions,
-  { address, memoryBytes }: WorkerJoin,
+  { address, memoryBytes, token }: WorkerJoin,
   index: number,
 ): WorkerSupervisor {
   const listen = parseHostPort(options.listen, "--listen", 0);
   const dataDirectory = resolveDataDirectory(host.env, options.data);
+  const name = options.name ?? hostname();
+  // Each is a node of its own, and the same one at its next start.
+  const ownDirectory = index === 0 ? dataDirectory : path.join(dataDirectory, "joins", String(index + 1));
+  const member = token === null ? undefined : new WorkerMember({ address, token, dataDirectory: ownDirectory, name });
   return new WorkerSupervisor({
     join: address,
+    member,
     listenHost: listen.host,
     listenPort: addPort(listen, index),
     ...(options.advertise === undefined ? {} : { advertise: advertise(options.advertise, index) }),
-    name: options.name ?? hostname(),
-    // Each is a node of its own, and the same one at its next start.
-    dataDirectory: index === 0 ? dataDirectory : path.join(dataDirectory, "joins", String(index + 1)),
+    name,
+    dataDirectory: ownDirectory,
     ...(memoryBytes === null ? {} : { memoryLimitBytes: memoryBytes }),
     threads: options.threads ?? defaultThreads(),
-    engine: { kind: "llama", ...readTrustedEngineOptions(host.env) },
+    engine: {
+      kind: "llama",
+      ...readTrustedEngineOptions(host.env),
+      ...(options.emulateSpeed === undefined ? {} : { emulatedSlowness: options.emulateSpeed }),
+    },
     noodlecoreVersion: PACKAGE_VERSION,
     stageFiles: createStageFiles({
       directory: path.join(dataDirectory, "stages"),
       coordinator: address,
+      security: member?.towardsCoordinator,
       cacheLimitBytes: options.cache,
       onCorrupt: (error) => out.note(`${error.code}: ${error.message}`),
     }),
     exitWithCoordinator: options.exitWithCoordinator ?? false,
     onNotice: (text) => out.note(text),
   });
+}
+
+async function addToken({ join, tokenFile }: WorkerCommandOptions): Promise<readonly string[]> {
+  const [first = "", ...others] = join;
+  if (tokenFile === undefined) return join;
+  if (first.includes("@")) throw new NoodleError("USAGE", "--token-file: the first --join has a token already");
+  try {
+    return [`${(await readFile(tokenFile, "utf8")).trim()}@${first}`, ...others];
+  } catch (error) {
+    throw NoodleError.from(error, "FILE_UNREADABLE");
+  }
+}
+
+/** @returns what repeats the warnings until it is disposed. @throws NoodleError `EXPOSURE_REFUSED` */
+function checkListening(
+  { out }: CommandContext,
+  { listen, metricsPort, metricsHost, insecureTrustedNetwork }: WorkerCommandOptions,
+  joins: readonly WorkerJoin[],
+): Disposable {
+  const isTrusted = insecureTrustedNetwork === true;
+  const warnings = [
+    checkExposure({
+      host: parseHostPort(listen, "--listen", 0).host,
+      option: "--listen",
+      what: "the worker's data plane",
+      isProtected: joins.every(({ token }) => token !== null),
+      cure: "join with a token of `noodle cluster token`",
+      isTrusted,
+    }),
+    checkExposure({
+      host: metricsPort === undefined ? LOOPBACK : metricsHost,
+      option: "--metrics-host",
+      what: "the worker's metrics",
+      isProtected: false,
+      cure: "read them over loopback, or through a proxy that asks who reads",
+      isTrusted,
+    }),
+  ].filter((warning) => warning !== null);
+  const warn = (): void => warnings.forEach((warning) => out.note(`WARNING: ${warning}`));
+  warn();
+  const timer = setInterval(warn, WARN_MS).unref();
+  return { [Symbol.dispose]: () => clearInterval(timer) };
 }
 
 function advertise(text: string, index: number): string {

@@ -1,6 +1,7 @@
-import type { NodeState, Plan } from "../state/index.ts";
+import { NoodleError } from "../../common/index.ts";
+import type { CoordinatorState } from "../../store/index.ts";
+import { type ClusterState, formatUnits, type NodeState, type Plan } from "../state/index.ts";
 import { placeStage } from "./describe.ts";
-import { writeStageHolders } from "./holder-store.ts";
 import type { ModelSource } from "./model-source.ts";
 import type { CompiledCoordinatorOptions } from "./options.ts";
 import type { WorkerLinks } from "./workers.ts";
@@ -10,41 +11,99 @@ export interface AssignerOptions {
   readonly source: ModelSource;
   readonly contextTokens: number;
   readonly tell: WorkerLinks["tell"];
+  readonly state: Pick<CoordinatorState, "commitPlan" | "recordEvent">;
+}
+
+/** What a node was told to hold, and in which of its starts. */
+interface Told {
+  readonly incarnation: string;
+  readonly epochs: Set<number>;
 }
 
 /** Tells the workers which stages they hold, and remembers it for the next start. */
 export class Assigner {
   readonly #options: AssignerOptions;
-  /** Epoch of the stage that each node was told to hold. */
-  #assigned = new Map<string, number>();
-  #written: Promise<void> = Promise.resolve();
+  readonly #told = new Map<string, Told>();
+  #committedEpoch = 0;
+  #isTaken = false;
 
   constructor(options: AssignerOptions) {
     this.#options = options;
   }
 
-  /** The last plan's holders are on disk; whoever closes may remove the data directory afterwards. */
-  get written(): Promise<void> {
-    return this.#written;
+  /** Brings the workers in line with the plans: in force, getting ready, and running out. */
+  follow(state: ClusterState): void {
+    if (state.plan !== null && state.plan.epoch !== this.#committedEpoch) this.#commit(state.plan);
+    if (this.#isTaken) return;
+    const plans = listPlans(state);
+    for (const node of state.nodes.values()) {
+      if (node.phase !== "lost") this.#followNode(state, node, plans);
+    }
   }
 
-  /** The plan is in force. @param holders of its stages, in order */
-  assign(plan: Plan, holders: readonly NodeState[]): void {
-    const { options, source, contextTokens, tell } = this.#options;
-    const ids = new Set(holders.map((node) => node.id));
-    for (const [nodeId, epoch] of this.#assigned) {
-      if (!ids.has(nodeId)) tell(nodeId, { case: "retire", value: { epoch: BigInt(epoch) } });
+  /**
+   * The plan is on disk before a worker hears of it. A coordinator whose state another one has taken tells nobody any
+   * more; a disk that is full does not end what runs.
+   */
+  #commit(plan: Plan): void {
+    const { source, state } = this.#options;
+    this.#committedEpoch = plan.epoch;
+    const stages = plan.stages.map(({ units, nodeId }) => ({ units: formatUnits(units), nodeId }));
+    try {
+      state.commitPlan({ epoch: plan.epoch, model: hashOf(source), stages });
+    } catch (thrown) {
+      const { code, message } = NoodleError.from(thrown);
+      this.#isTaken ||= code === "STATE_TAKEN";
+      const text = `plan ${plan.epoch} could not be kept: ${message}`;
+      state.recordEvent({ name: "plan.not_kept", severity: "error", nodeId: null, message: text, details: { code } });
     }
-    this.#assigned = new Map(holders.map((node) => [node.id, plan.epoch]));
-    const { threads, cpuVariant, parallel, maxRows, unverified, hooks, dataDir } = options;
-    const model = source.identity;
-    const common = { threads, cpuVariant, parallel, maxRows, unverified, hooks, model, contextTokens };
-    for (const [stage, node] of holders.entries()) {
-      tell(node.id, { case: "assign", value: { ...common, ...placeStage(plan, holders, stage) } });
-    }
-    // Only a hint for the next start: a full disk must not end what runs.
-    this.#written = this.#written.then(() => writeStageHolders(dataDir, hashOf(source), plan)).catch(() => undefined);
   }
+
+  #followNode(state: ClusterState, node: NodeState, plans: readonly Plan[]): void {
+    const { tell } = this.#options;
+    const told = this.#findTold(node);
+    const wanted = plans.filter(({ stages }) => stages.some(({ nodeId }) => nodeId === node.id));
+    for (const plan of wanted) {
+      if (told.epochs.has(plan.epoch)) continue;
+      const beside = wanted.some(({ epoch }) => epoch < plan.epoch && told.epochs.has(epoch));
+      // One that is not beside the others replaces them, and says so by itself.
+      if (!beside) told.epochs.clear();
+      told.epochs.add(plan.epoch);
+      this.#assign(state, plan, node.id, beside);
+    }
+    for (const epoch of told.epochs) {
+      if (wanted.some((plan) => plan.epoch === epoch)) continue;
+      told.epochs.delete(epoch);
+      tell(node.id, { case: "retire", value: { epoch: BigInt(epoch) } });
+    }
+  }
+
+  #findTold({ id, incarnation }: NodeState): Told {
+    const known = this.#told.get(id);
+    if (known?.incarnation === incarnation) return known;
+    const told = { incarnation, epochs: new Set<number>() };
+    this.#told.set(id, told);
+    return told;
+  }
+
+  #assign(state: ClusterState, plan: Plan, nodeId: string, beside: boolean): void {
+    const { options, source, contextTokens, tell } = this.#options;
+    const { threads, cpuVariant, parallel, maxRows, unverified, hooks } = options;
+    const model = source.identity;
+    const common = { threads, cpuVariant, parallel, maxRows, unverified, hooks, model, contextTokens, beside };
+    const stage = plan.stages.findIndex((each) => each.nodeId === nodeId);
+    tell(nodeId, { case: "assign", value: { ...common, ...placeStage(plan, state.nodes, stage) } });
+  }
+}
+
+/** Plans whose stages are to be held, the oldest first. A broken plan's stages are kept until another plan is made. */
+function listPlans(state: ClusterState): readonly Plan[] {
+  const { former, plan, next } = state;
+  return [
+    ...(former === null || former.broken !== null ? [] : [former.plan]),
+    ...(plan === null ? [] : [plan]),
+    ...(next === null || next.mode === "drain" ? [] : [next.plan]),
+  ];
 }
 
 /** What a model is remembered by. */

@@ -1,6 +1,7 @@
 import { must, NoodleError } from "../../common/index.ts";
 import type { StepResult } from "../../protocol/index.ts";
-import { type ClusterState, type Fault, judgeHealth, planHolders } from "../state/index.ts";
+import { type ClusterState, type Fault, isNextReady, judgeHealth, type Plan } from "../state/index.ts";
+import type { Credentials } from "../../security/index.ts";
 import type { Clock } from "./clock.ts";
 import { toFault } from "./convert.ts";
 import { type FailedStep, isPeerFault, Pipeline } from "./pipeline.ts";
@@ -20,25 +21,32 @@ const DEADLINE_CHECK_MS = 250;
 export interface ConnectorOptions {
   readonly clock: Clock;
   readonly stepTimeoutMs: number;
-  readonly onRoom: () => void;
-  readonly onResult: (result: StepResult) => void;
+  /** Shown to the stages; null = plaintext. @default null */
+  readonly credentials?: Credentials | null;
+  /** The streams of a plan are open. */
+  readonly onOpened: (pipeline: Pipeline) => void;
+  /** The streams of a plan are gone; what ran on it can't go on. */
+  readonly onClosed: (pipeline: Pipeline) => void;
+  readonly onRoom: (epoch: number) => void;
+  readonly onResult: (epoch: number, result: StepResult) => void;
   readonly onStepFailed: (step: FailedStep, fault: Fault) => void;
-  /** The pipeline that sessions may use, or null. */
-  readonly onPipeline: (pipeline: Pipeline | null) => void;
   /** The streams of this epoch are gone for good, whatever the nodes say. */
   readonly onBroken: (epoch: number, fault: Fault) => void;
-  /** Where the steps of this plan are recorded; null where nobody observes. */
-  readonly recordSteps: (state: ClusterState, epoch: number) => StepRecorder | null;
+  /** Where the steps of a plan are recorded; null where nobody observes. */
+  readonly recordSteps: (plan: Plan) => StepRecorder | null;
 }
 
-/** Keeps the pipeline of the current plan open: connects when all stages are ready, lets go when the plan breaks. */
+/**
+ * Keeps the pipelines of the plans open: of the one in force, of the next as soon as its stages are ready, and of the
+ * former while sessions run on it. Lets go of a plan that breaks.
+ */
 export class Connector {
   readonly #options: ConnectorOptions;
-  #pipeline: Pipeline | null = null;
-  /** Epoch that was tried last; tried once only, a broken pipeline needs a new epoch. */
-  #triedEpoch = -1;
-  /** Epoch of the plan while nothing broke it. */
-  #intactEpoch: number | null = null;
+  readonly #pipelines = new Map<number, Pipeline>();
+  /** Epochs that were tried; each once only, a broken pipeline needs a new epoch. */
+  readonly #tried = new Set<number>();
+  /** Epochs of the plans that nothing broke. */
+  #intact: ReadonlySet<number> = new Set();
   #failures = 0;
   #closed = false;
   readonly #timers = new Set<NodeJS.Timeout>();
@@ -46,39 +54,54 @@ export class Connector {
 
   constructor(options: ConnectorOptions) {
     this.#options = options;
-    this.#deadlineTimer = setInterval(() => this.#pipeline?.checkDeadlines(), DEADLINE_CHECK_MS);
+    this.#deadlineTimer = setInterval(() => {
+      for (const pipeline of this.#pipelines.values()) pipeline.checkDeadlines();
+    }, DEADLINE_CHECK_MS);
   }
 
-  /** Brings the pipeline in line with the state. */
+  /** Brings the pipelines in line with the state. */
   follow(state: ClusterState): void {
     if (this.#closed) return;
-    const intact = state.broken === null ? (state.plan?.epoch ?? null) : null;
-    this.#intactEpoch = intact;
+    const { plan, broken, next, former } = state;
+    const intact = new Set<number>();
+    if (former !== null && former.broken === null) intact.add(former.plan.epoch);
+    if (plan !== null && broken === null) intact.add(plan.epoch);
+    if (next !== null && next.mode === "beside") intact.add(next.plan.epoch);
+    this.#intact = intact;
+    for (const epoch of this.#tried) if (!intact.has(epoch)) this.#tried.delete(epoch);
     // A worker that drains still serves: what runs may go on.
-    if (this.#pipeline !== null && this.#pipeline.epoch !== intact) this.#drop();
-    if (intact === null || intact === this.#triedEpoch || judgeHealth(state).status !== "ready") return;
-    this.#triedEpoch = intact;
-    void this.#connect(state, intact);
+    for (const [epoch, pipeline] of this.#pipelines) if (!intact.has(epoch)) this.#drop(pipeline);
+    if (plan !== null && judgeHealth(state).status === "ready") this.#tryOnce(state, plan);
+    if (next !== null && isNextReady(state)) this.#tryOnce(state, next.plan);
   }
 
   close(): void {
     this.#closed = true;
     clearInterval(this.#deadlineTimer);
     for (const timer of this.#timers) clearTimeout(timer);
-    this.#drop();
+    for (const pipeline of this.#pipelines.values()) this.#drop(pipeline);
   }
 
-  async #connect(state: ClusterState, epoch: number): Promise<void> {
+  #tryOnce(state: ClusterState, plan: Plan): void {
+    if (!this.#intact.has(plan.epoch) || this.#tried.has(plan.epoch)) return;
+    this.#tried.add(plan.epoch);
+    void this.#connect(state, plan);
+  }
+
+  async #connect(state: ClusterState, plan: Plan): Promise<void> {
     const { clock, stepTimeoutMs, onRoom, onResult, recordSteps } = this.#options;
+    const { epoch } = plan;
     const pipeline = new Pipeline({
       epoch,
-      stages: planHolders(state).map((node) => new StageClient(node)),
+      stages: plan.stages.map(
+        ({ nodeId }) => new StageClient(must(state.nodes.get(nodeId ?? ""), "holder"), this.#options.credentials),
+      ),
       clock,
       stepTimeoutMs,
-      recorder: recordSteps(state, epoch),
+      recorder: recordSteps(plan),
       listener: {
-        onRoom,
-        onResult,
+        onRoom: () => onRoom(epoch),
+        onResult: (result) => onResult(epoch, result),
         onStepFailed: (step, fault) => this.#onStepFailed(step, fault),
         onBroken: (fault) => this.#onBroken(pipeline, fault),
       },
@@ -91,18 +114,18 @@ export class Connector {
       this.#reportBroken(epoch, toFault(error, must(pipeline.stages[0], "first stage").nodeId));
       return;
     }
-    if (this.#closed || this.#intactEpoch !== epoch) {
+    if (this.#closed || !this.#intact.has(epoch)) {
       pipeline.close();
       return;
     }
     this.#failures = 0;
-    this.#pipeline = pipeline;
-    this.#options.onPipeline(pipeline);
+    this.#pipelines.set(epoch, pipeline);
+    this.#options.onOpened(pipeline);
   }
 
   #onBroken(pipeline: Pipeline, fault: Fault): void {
-    if (this.#pipeline !== pipeline) return;
-    this.#drop();
+    if (this.#pipelines.get(pipeline.epoch) !== pipeline) return;
+    this.#drop(pipeline);
     this.#reportBroken(pipeline.epoch, fault);
   }
 
@@ -126,11 +149,9 @@ export class Connector {
     this.#timers.add(timer);
   }
 
-  #drop(): void {
-    const pipeline = this.#pipeline;
-    if (pipeline === null) return;
-    this.#pipeline = null;
+  #drop(pipeline: Pipeline): void {
+    this.#pipelines.delete(pipeline.epoch);
     pipeline.close();
-    this.#options.onPipeline(null);
+    this.#options.onClosed(pipeline);
   }
 }

@@ -1,5 +1,13 @@
 import { must } from "../../common/index.ts";
-import { type ClusterState, formatUnits, judgeHealth, type NodeState, type Plan, planHolders } from "../state/index.ts";
+import {
+  type ClusterState,
+  formatUnits,
+  judgeHealth,
+  type NodeState,
+  type Plan,
+  planHolders,
+  type StageStatus,
+} from "../state/index.ts";
 import type { StageStats } from "./generate-event.ts";
 import type { Session } from "./session.ts";
 
@@ -21,7 +29,7 @@ export function describeProgress(state: ClusterState): ReadyProgress {
   const holders = planHolders(state);
   const sum = (value: (node: NodeState) => number): number => holders.reduce((total, node) => total + value(node), 0);
   return {
-    expect: state.config.split.length,
+    expect: state.plan?.stages.length ?? state.config.split.length,
     joined: [...state.nodes.values()].filter((node) => node.phase !== "lost").length,
     readyStages: holders.filter((node) => node.phase === "ready").length,
     bytesDone: sum((node) => node.stage?.bytesDone ?? 0),
@@ -30,10 +38,10 @@ export function describeProgress(state: ClusterState): ReadyProgress {
   };
 }
 
-/** What each stage did for a session; empty when the session's plan is not in force any more. */
+/** What each stage did for a session; empty when the session's plan is over. */
 export function describeStages(state: ClusterState, session: Session): readonly StageStats[] {
-  if (state.plan?.epoch !== session.epoch) return [];
-  return state.plan.stages.map(({ units, nodeId }, stage) => {
+  const plan = [state.plan, state.former?.plan].find((known) => known?.epoch === session.epoch);
+  return (plan?.stages ?? []).map(({ units, nodeId }, stage) => {
     const node = nodeId === null ? undefined : state.nodes.get(nodeId);
     const samples = session.times.samplesOf(stage);
     return {
@@ -43,10 +51,16 @@ export function describeStages(state: ClusterState, session: Session): readonly 
       computeMsP50: samples?.computeMs.median() ?? 0,
       queueMsP50: samples?.queueMs.median() ?? 0,
       hopMsP50: samples?.hopMs.median() ?? null,
-      weightsBytes: node?.stage?.weightsBytes ?? 0,
+      weightsBytes: reportOf(state, session.epoch, node)?.weightsBytes ?? 0,
       rssBytes: node?.rssBytes ?? 0,
     };
   });
+}
+
+/** What a node said of its stage of a plan that serves. */
+function reportOf(state: ClusterState, epoch: number, node: NodeState | undefined): StageStatus | null {
+  if (node === undefined) return null;
+  return state.former?.plan.epoch === epoch ? (state.former.reports.get(node.id) ?? null) : node.stage;
 }
 
 /** The part of an assignment that differs from stage to stage. */
@@ -59,11 +73,13 @@ export interface StagePlace {
   /** Empty for the last stage. */
   readonly nextAddress: string;
   readonly nextNodeId: string;
+  /** Empty for the first. */
+  readonly previousNodeId: string;
 }
 
-export function placeStage(plan: Plan, holders: readonly NodeState[], stage: number): StagePlace {
+export function placeStage(plan: Plan, nodes: ReadonlyMap<string, NodeState>, stage: number): StagePlace {
   const { units } = must(plan.stages[stage], "stage of the plan");
-  const next = holders[stage + 1];
+  const next = nodes.get(plan.stages[stage + 1]?.nodeId ?? "");
   return {
     epoch: BigInt(plan.epoch),
     stage,
@@ -72,5 +88,6 @@ export function placeStage(plan: Plan, holders: readonly NodeState[], stage: num
     endUnit: units.end,
     nextAddress: next?.address ?? "",
     nextNodeId: next?.id ?? "",
+    previousNodeId: plan.stages[stage - 1]?.nodeId ?? "",
   };
 }

@@ -69,6 +69,21 @@ export function checkRequest(request: GenerateRequest, maxRows: number): void {
 }
 
 /**
+ * Notes come from outside: what they make the stages compute must fit into the context.
+ *
+ * @throws USAGE
+ */
+export function checkNotes(notes: ClassNotes, contextTokens: number): void {
+  for (const { position, rows } of notes) {
+    if (position + rows <= contextTokens) continue;
+    throw new NoodleError(
+      "USAGE",
+      `notes of ${rows} rows from position ${position} on go beyond the context of ${contextTokens} tokens (arrange)`,
+    );
+  }
+}
+
+/**
  * The prompt as token ids.
  *
  * @throws PROMPT_EMPTY, CONTEXT_EXCEEDED when no room is left for a token behind it, USAGE for an id that the model

@@ -55,6 +55,8 @@ export class Generation implements WaitingRequest {
   #deadline: NodeJS.Timeout | null = null;
   #slotMs = 0;
   #over: Promise<void> | null = null;
+  /** Nobody reads it any more, and it goes on. */
+  #isUnread = false;
 
   constructor(host: GenerationHost, request: GenerateRequest, promptTokenIds: readonly number[]) {
     this.#host = host;
@@ -80,7 +82,11 @@ export class Generation implements WaitingRequest {
     return this.#cancelled !== null;
   }
 
-  /** Events, until the generation is over and its slot is free. To be called once. */
+  /**
+   * Events, until the generation is over and its slot is free. To be called once.
+   *
+   * @throws what ended it; TIMED_OUT for a reader that was dropped
+   */
   async *read(signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
     const onAbort = (): void => this.cancel(new NoodleError("INTERRUPTED", "the generation was cancelled"));
     signal.addEventListener("abort", onAbort, { once: true });
@@ -96,8 +102,10 @@ export class Generation implements WaitingRequest {
       }
     } finally {
       signal.removeEventListener("abort", onAbort);
-      this.cancel(new NoodleError("INTERRUPTED", "the reader went away"));
-      await this.#over;
+      if (!this.#isUnread) {
+        this.cancel(new NoodleError("INTERRUPTED", "the reader went away"));
+        await this.#over;
+      }
     }
   }
 
@@ -108,10 +116,14 @@ export class Generation implements WaitingRequest {
     this.#session?.fail(this.#cancelled);
   }
 
-  /** Its reader has taken nothing for too long: what waits for it is thrown away. */
+  /**
+   * Its reader has taken nothing for too long: it gets the error, and what waits for it is thrown away. The generation
+   * goes on to its end, as for anybody else; until the reader is told, its signal still cancels.
+   */
   dropReader(error: NoodleError): void {
+    this.#isUnread = true;
     this.output.drop(error);
-    this.cancel(error);
+    if (this.#session !== null) this.#host.wake(this.#session);
   }
 
   /** Resolves with a slot, or rejects with what it is cancelled with before that. */

@@ -1,12 +1,9 @@
-import { createHash } from "node:crypto";
-import { mkdir, readFile, stat } from "node:fs/promises";
-import { join, resolve } from "node:path";
-import { NoodleError } from "../../common/index.ts";
+import { stat } from "node:fs/promises";
+import { resolve } from "node:path";
 import type { GgufFile } from "../../gguf/index.ts";
 import { hashModel, type ModelHashes } from "../../model/index.ts";
-import { writeFileDurably } from "./epoch-store.ts";
+import type { HashRow } from "../../store/index.ts";
 
-const SCHEMA = "noodle.model_hashes.v1";
 const HEX = /^[0-9a-f]{64}$/;
 
 /** What tells one version of a file from another without reading it. */
@@ -18,35 +15,38 @@ interface FileStamp {
   readonly inode: string;
 }
 
+/** Where hashes are kept from start to start. */
+export interface HashStore {
+  /** @returns null where nothing is known of these files */
+  readHashes(files: string): HashRow | null;
+  writeHashes(row: HashRow): void;
+}
+
 export interface HashOptions {
   readonly onProgress?: ((hashedBytes: number, totalBytes: number) => void) | undefined;
   readonly signal?: AbortSignal | undefined;
 }
 
 /**
- * The model's hashes, from the cache where the files are the same as when they were hashed (path, size, time of change,
- * inode), else by reading the whole model once. An entry that cannot be read is made anew.
+ * The model's hashes, from the store where the files are the same as when they were hashed (path, size, time of change,
+ * inode), else by reading the whole model once. An entry that makes no sense is made anew.
  *
  * @throws as `hashModel`
  */
 export async function readModelHashes(
   file: GgufFile,
-  dataDir: string,
+  store: HashStore,
   options: HashOptions = {},
 ): Promise<ModelHashes> {
   const before = await takeStamps(file);
-  const folder = join(dataDir, "model-hashes");
-  const name = createHash("sha256")
-    .update(before.map((stamp) => stamp.path).join("\0"))
-    .digest("hex");
-  const path = join(folder, `${name}.json`);
-  const cached = await readEntry(path, before);
-  if (cached !== null && (await isOf(cached, file))) return cached;
+  const files = before.map((stamp) => stamp.path).join("\0");
+  const stamps = JSON.stringify(before);
+  const known = readEntry(store.readHashes(files), stamps);
+  if (known !== null && (await isOf(known, file))) return known;
   const hashes = await hashModel(file, options.onProgress, options.signal);
   // A file that changed while it was read belongs to neither stamp.
-  if (JSON.stringify(await takeStamps(file)) === JSON.stringify(before)) {
-    await mkdir(folder, { recursive: true });
-    await writeFileDurably(path, JSON.stringify({ schema: SCHEMA, shards: before, hashes }));
+  if (JSON.stringify(await takeStamps(file)) === stamps) {
+    store.writeHashes({ files, stamps, hashes: JSON.stringify(hashes) });
   }
   return hashes;
 }
@@ -72,23 +72,14 @@ async function isOf(hashes: ModelHashes, file: GgufFile): Promise<boolean> {
   );
 }
 
-async function readEntry(path: string, stamps: readonly FileStamp[]): Promise<ModelHashes | null> {
-  let text: string;
+function readEntry(row: HashRow | null, stamps: string): ModelHashes | null {
+  if (row === null || row.stamps !== stamps) return null;
   try {
-    text = await readFile(path, "utf8");
-  } catch (error) {
-    if (NoodleError.from(error).code === "FILE_NOT_FOUND") return null;
-    throw error;
-  }
-  let entry: unknown;
-  try {
-    entry = JSON.parse(text);
+    const hashes: unknown = JSON.parse(row.hashes);
+    return isModelHashes(hashes) ? hashes : null;
   } catch {
     return null;
   }
-  if (!isRecord(entry) || entry["schema"] !== SCHEMA) return null;
-  if (JSON.stringify(entry["shards"]) !== JSON.stringify(stamps)) return null;
-  return isModelHashes(entry["hashes"]) ? entry["hashes"] : null;
 }
 
 function isModelHashes(value: unknown): value is ModelHashes {

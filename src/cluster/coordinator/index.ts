@@ -4,7 +4,10 @@ export type { FinishReason, GenerateEvent, StageStats, TokenLogprobs } from "./g
 export type { GenerateRequest } from "./generate-request.ts";
 export type { ModelSource } from "./model-source.ts";
 export { type CombinedObserver, combineObservers } from "./observers.ts";
+export type { CoordinatorSecurity } from "./access.ts";
 export type { CoordinatorOptions, TraceSource } from "./options.ts";
 export type { LayerKvHash } from "./stage-client.ts";
+export type { ReplanDocument } from "./replanner.ts";
+export type { WantedPlan } from "./replan-request.ts";
 export type { StatusDocument } from "./status.ts";
 export type { PromptTokenizer } from "./tokenizer.ts";

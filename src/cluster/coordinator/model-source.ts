@@ -7,6 +7,8 @@ export interface ModelSource {
   readonly unitCount: number;
   /** Sum over the shards. */
   readonly fileBytes: number;
+  /** Bytes of weights by unit; absent where they are not known. */
+  readonly unitBytes?: readonly number[];
   /** Tokens that the model was trained for; 0 when the file does not say. */
   readonly contextLength: number;
   /** @throws SPLIT_INVALID when the model cannot have so many stages */

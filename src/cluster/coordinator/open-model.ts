@@ -4,7 +4,7 @@ import { must } from "../../common/index.ts";
 import { openGguf } from "../../gguf/index.ts";
 import { countUnits, describeModel, parseSplit, splitByBytes } from "../../model/index.ts";
 import { ModelIdentitySchema } from "../../protocol/index.ts";
-import { type HashOptions, readModelHashes } from "./hash-cache.ts";
+import { type HashOptions, type HashStore, readModelHashes } from "./hash-cache.ts";
 import type { ModelSource } from "./model-source.ts";
 
 /**
@@ -14,11 +14,11 @@ import type { ModelSource } from "./model-source.ts";
  * @param path of any shard
  * @throws the errors of the model's file
  */
-export async function openModelSource(path: string, dataDir: string, options: HashOptions = {}): Promise<ModelSource> {
+export async function openModelSource(path: string, store: HashStore, options: HashOptions = {}): Promise<ModelSource> {
   const file = await openGguf(path);
   try {
     const model = describeModel(file.header, file.fileBytes);
-    const hashes = await readModelHashes(file, dataDir, options);
+    const hashes = await readModelHashes(file, store, options);
     return {
       identity: create(ModelIdentitySchema, {
         path: resolve(must(file.header.shards[0], "first shard").path),
@@ -29,6 +29,7 @@ export async function openModelSource(path: string, dataDir: string, options: Ha
       }),
       unitCount: countUnits(model.blockCount),
       fileBytes: file.fileBytes,
+      unitBytes: model.units.map(({ bytes }) => bytes),
       contextLength: model.contextLength,
       splitByBytes: (stages) => splitByBytes(model, stages),
       parseSplit: (text) => parseSplit(text, model),

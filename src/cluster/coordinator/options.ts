@@ -1,9 +1,11 @@
 import { NoodleError } from "../../common/index.ts";
 import { DEFAULT_GRPC_PORT } from "../../protocol/index.ts";
+import type { CoordinatorSecurity } from "./access.ts";
 import { type Clock, MONOTONIC_CLOCK } from "./clock.ts";
-import { type ClusterObserver, type HookLevel, readHookLevel } from "../../observe/index.ts";
+import { type ClusterObserver, type EventRecord, type HookLevel, readHookLevel } from "../../observe/index.ts";
 import type { ModelSource } from "./model-source.ts";
 import type { Determinism } from "../../schedule/index.ts";
+import type { WantedPlan } from "./replan-request.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
 import type { QueueLimits } from "./waiting-line.ts";
 
@@ -14,10 +16,12 @@ export interface CoordinatorOptions {
   readonly tokenizer: PromptTokenizer;
   /** Number of workers that the cluster starts with. */
   readonly expect: number;
-  /** Keeps epochs and the model's hashes from start to start. */
+  /** Holds the durable state: terms, plans, who holds which stages, hashes of models, the journal. */
   readonly dataDir: string;
   /** `0:6,6:14`. @default by bytes, embedding and head counted */
   readonly split?: string;
+  /** The first plan: split, nodes and policy; instead of `split`. @default none */
+  readonly plan?: WantedPlan;
   /** Tokens of context for each session. @default 4096, or the model's if that is less */
   readonly contextTokens?: number;
   /** Sessions at once. @default 8 */
@@ -59,6 +63,8 @@ export interface CoordinatorOptions {
   readonly leaseMs?: number;
   /** Longest time for one step through the whole pipeline. @default 120000 */
   readonly stepTimeoutMs?: number;
+  /** How it knows who calls, and shows who it is. @default undefined: plaintext, and whoever reaches it may call */
+  readonly security?: CoordinatorSecurity | undefined;
   readonly clock?: Clock;
   /** Told all that goes on; `combineObservers` makes one of several. @default nobody, and then nothing is recorded */
   readonly observer?: ClusterObserver;
@@ -76,6 +82,13 @@ export interface CoordinatorOptions {
   readonly readLive?: () => object;
   /** Told while a model is read whole to hash it, which happens at its first start only. */
   readonly onHashing?: (hashedBytes: number, totalBytes: number) => void;
+  /** Told what befalls the durable state, for people to read: it was damaged, requests were cut off by the last stop. */
+  readonly onStateEvent?: (event: EventRecord) => void;
+  /**
+   * Writes each request and each of its tokens to disk before the token goes out: the next start knows what was cut off.
+   * @default false
+   */
+  readonly journal?: boolean;
   /** Interrupts the start. */
   readonly signal?: AbortSignal;
 }
@@ -90,6 +103,7 @@ export interface CompiledCoordinatorOptions {
   readonly expect: number;
   readonly dataDir: string;
   readonly split: string | null;
+  readonly plan: WantedPlan | null;
   /** null = decided by the model. */
   readonly contextTokens: number | null;
   readonly parallel: number;
@@ -113,6 +127,8 @@ export interface CompiledCoordinatorOptions {
   readonly maxRows: number;
   readonly leaseMs: number;
   readonly stepTimeoutMs: number;
+  /** null = plaintext. */
+  readonly security: CoordinatorSecurity | null;
   readonly clock: Clock;
   readonly observer: ClusterObserver | null;
   readonly sampleEvery: number;
@@ -121,6 +137,7 @@ export interface CompiledCoordinatorOptions {
   readonly observePrompts: boolean;
   readonly traces: TraceSource | null;
   readonly readLive: (() => object) | null;
+  readonly journal: boolean;
 }
 
 export const DEFAULT_CONTEXT_TOKENS = 4096;
@@ -140,8 +157,10 @@ export function compileCoordinatorOptions(options: CoordinatorOptions): Compiled
   const maxRows = requireInteger(options.maxRows ?? 512, "maxRows", 1, MAX_ROWS);
   return {
     expect: requireInteger(options.expect, "--expect", 1, 1024),
+    journal: options.journal ?? false,
     dataDir: options.dataDir,
     split: options.split ?? null,
+    plan: options.plan ?? null,
     contextTokens:
       options.contextTokens === undefined
         ? null
@@ -169,6 +188,7 @@ export function compileCoordinatorOptions(options: CoordinatorOptions): Compiled
     readerStallMs: requireInteger(options.readerStallMs ?? 30_000, "readerStallMs", 100, 3_600_000),
     leaseMs: requireInteger(options.leaseMs ?? 3000, "leaseMs", 100, 3_600_000),
     stepTimeoutMs: requireInteger(options.stepTimeoutMs ?? 120_000, "stepTimeoutMs", 100, 86_400_000),
+    security: options.security ?? null,
     clock: options.clock ?? MONOTONIC_CLOCK,
     observer: options.observer ?? null,
     sampleEvery: requireInteger(options.sampleEvery ?? DEFAULT_SAMPLE_EVERY, "sampleEvery", 0, 1_000_000_000),

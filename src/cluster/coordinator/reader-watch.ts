@@ -9,7 +9,7 @@ interface Reading {
   sinceMs: number;
 }
 
-/** Drops readers that take nothing of what waits for them. */
+/** Drops readers that take nothing of what waits for them. Their generations go on. */
 export class ReaderWatch {
   readonly #clock: Clock;
   readonly #stallMs: number;

@@ -1,16 +1,19 @@
 import type { NoodleError } from "../../common/index.ts";
-import type { ClusterObserver, LinkRecord, ModelRecord } from "../../observe/index.ts";
+import type { ClusterObserver, EventRecord, LinkRecord, ModelRecord } from "../../observe/index.ts";
 import type { Observation } from "../../protocol/index.ts";
-import { type ClusterState, type Fault, planHolders } from "../state/index.ts";
+import type { ClusterState, Fault, Plan } from "../state/index.ts";
 import { monotonicNs } from "./clock.ts";
 import { readObservation } from "./observation-reader.ts";
 import { type CombinedObserver, combineObservers } from "./observers.ts";
+import { describeReplanning } from "./replan-records.ts";
 import { RequestRecorder } from "./request-recorder.ts";
 import { describeChanges, describeNode, makeEvent } from "./state-records.ts";
 import { type Sampling, StepRecorder } from "./step-recorder.ts";
 
 /** Nodes are told again this often, changed or not. */
 const NODES_INTERVAL_MS = 5000;
+
+const PIPELINES_AT_ONCE = 2;
 
 export interface RecorderOptions {
   readonly observer: ClusterObserver;
@@ -34,8 +37,8 @@ export class Recorder {
   readonly #observer: CombinedObserver;
   readonly #sampling: Sampling;
   readonly #dropped = new Map<string, number>();
-  #steps: StepRecorder | null = null;
-  #units: readonly { readonly first: number; readonly end: number }[] = [];
+  /** By epoch, the newest last: one plan may still serve while another begins. */
+  readonly #steps = new Map<number, { readonly recorder: StepRecorder; readonly plan: Plan }>();
   #state: ClusterState | null = null;
   #taken = 0;
   #refused = 0;
@@ -61,26 +64,29 @@ export class Recorder {
     return this.#observer.failures;
   }
 
-  /** The steps of a new pipeline; observations of the one before are not taken any more. */
-  startSteps(state: ClusterState, epoch: number): StepRecorder {
-    this.#units = (state.plan?.stages ?? []).map((stage) => stage.units);
-    this.#steps = new StepRecorder({
-      epoch,
-      nodeIds: planHolders(state).map((node) => node.id),
+  /** The steps of a new pipeline; observations of any but the one before are not taken any more. */
+  startSteps(plan: Plan): StepRecorder {
+    const [oldest] = this.#steps.keys();
+    if (oldest !== undefined && this.#steps.size >= PIPELINES_AT_ONCE) this.#steps.delete(oldest);
+    const recorder = new StepRecorder({
+      epoch: plan.epoch,
+      nodeIds: plan.stages.map(({ nodeId }) => nodeId ?? ""),
       observer: this.#observer,
       sampling: this.#sampling,
       nowNs: monotonicNs,
     });
-    return this.#steps;
+    this.#steps.set(plan.epoch, { recorder, plan });
+    return recorder;
   }
 
   /** Looks at a new state of the cluster. */
   follow(state: ClusterState): void {
-    const before = this.#state ?? { ...state, nodes: new Map(), plan: null, broken: null };
+    const nothing = { nodes: new Map(), plan: null, broken: null, next: null, former: null };
+    const before = this.#state ?? { ...state, ...nothing };
     this.#state = state;
     if (before === state) return;
     const { events, nodes, plan } = describeChanges(before, state);
-    for (const event of events) this.#observer.onEvent?.(event);
+    for (const event of [...events, ...describeReplanning(before, state)]) this.#observer.onEvent?.(event);
     for (const node of nodes) this.#observer.onNode?.(node);
     if (plan !== null) this.#observer.onPlan?.(plan);
   }
@@ -121,6 +127,11 @@ export class Recorder {
     this.#observer.onEvent?.(makeEvent("step.failed", "warning", nodeId, message, { code, requestIds }));
   }
 
+  /** Something befell the durable state. */
+  noteState(event: EventRecord): void {
+    this.#observer.onEvent?.(event);
+  }
+
   /** A request that was not admitted: it has no id and no records of its own. */
   noteRefused(error: NoodleError): void {
     this.#observer.onEvent?.(makeEvent("request.refused", "warning", null, error.message, { code: error.code }));
@@ -131,10 +142,11 @@ export class Recorder {
   }
 
   #take(nodeId: string, message: Observation): boolean {
-    const units = this.#units[message.stage];
-    if (this.#steps === null || units === undefined) return false;
+    const known = this.#steps.get(Number(message.epoch));
+    const units = known?.plan.stages[message.stage]?.units;
+    if (known === undefined || units === undefined) return false;
     try {
-      return this.#steps.observe(nodeId, readObservation(message, units));
+      return known.recorder.observe(nodeId, readObservation(message, units));
     } catch {
       return false;
     }

@@ -1,12 +1,11 @@
 import { must, NoodleError } from "../../common/index.ts";
-import { type FrameRun, readSessionId, type SessionId, type StepResult } from "../../protocol/index.ts";
+import { readSessionId, type SessionId, type StepResult } from "../../protocol/index.ts";
 import {
   type CostMeter,
-  nextSchedule,
+  nextFairSchedule,
   placeRuns,
   type ScheduledBatch,
   type SchedulePolicy,
-  type ScheduledRun,
   type ScheduleTurn,
 } from "../../schedule/index.ts";
 import type { Fault } from "../state/index.ts";
@@ -16,18 +15,10 @@ import { toError } from "./convert.ts";
 import type { TokenLogprobs } from "./generate-event.ts";
 import { type FailedStep, isPeerFault, type Pipeline } from "./pipeline.ts";
 import type { RequestRecorder } from "./request-recorder.ts";
+import { describeStep, isolateRun, readTokens, type SentBatch, writeRuns } from "./sent-batch.ts";
 import type { Session } from "./session.ts";
+import { SessionTable } from "./session-table.ts";
 import type { StageTime } from "./stage-samples.ts";
-import type { StepFacts } from "./step-recorder.ts";
-
-/** A micro-batch under way. */
-interface SentBatch {
-  readonly phase: "prefill" | "decode";
-  readonly rows: number;
-  readonly slots: readonly number[];
-  readonly members: readonly { readonly session: Session; readonly run: ScheduledRun }[];
-  readonly pads: readonly number[];
-}
 
 export interface SessionRunnerOptions {
   readonly clock: Clock;
@@ -47,25 +38,21 @@ export interface SessionRunnerOptions {
 export class SessionRunner {
   readonly counter = new BatchCounter();
   readonly #options: SessionRunnerOptions;
-  readonly #sessions = new Map<SessionId, Session>();
-  /** Those with rows to send. */
-  readonly #ready = new Map<SessionId, Session>();
+  readonly #sessions = new SessionTable();
   /** By step id. */
   readonly #inFlight = new Map<number, SentBatch>();
   /** Steps of sessions that were in one micro-batch with one that failed. */
   #retries: SentBatch[] = [];
-  readonly #settling = new Map<SessionId, () => void>();
   #pipeline: Pipeline | null = null;
   #policy: SchedulePolicy | null = null;
   #turn: ScheduleTurn | null = null;
-  #readyCount = 0;
 
   constructor(options: SessionRunnerOptions) {
     this.#options = options;
   }
 
   get sessions(): Iterable<Session> {
-    return this.#sessions.values();
+    return this.#sessions.all;
   }
 
   get sessionCount(): number {
@@ -85,7 +72,7 @@ export class SessionRunner {
     this.#pipeline = pipeline;
     this.#inFlight.clear();
     this.#retries = [];
-    for (const session of this.#sessions.values()) this.#settle(session, 0);
+    for (const session of this.#sessions.all) this.#sessions.clearSteps(session);
     this.pump();
   }
 
@@ -95,13 +82,11 @@ export class SessionRunner {
 
   /** Knows the session from now on; it is served when it runs. */
   add(session: Session): void {
-    this.#sessions.set(session.id, session);
+    this.#sessions.add(session);
   }
 
   remove(session: Session): void {
-    this.#sessions.delete(session.id);
-    this.#ready.delete(session.id);
-    this.#settle(session, 0);
+    this.#sessions.remove(session);
   }
 
   /** Its rows may leave now, or it has room again. */
@@ -112,21 +97,13 @@ export class SessionRunner {
 
   /** Resolves when no step of the session is under way, or when the time is over. */
   settle(session: Session, timeoutMs: number): Promise<void> {
-    if (session.stepsInFlight === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      const timer = setTimeout(() => this.#settling.get(session.id)?.(), timeoutMs);
-      this.#settling.set(session.id, () => {
-        clearTimeout(timer);
-        this.#settling.delete(session.id);
-        resolve();
-      });
-    });
+    return this.#sessions.settle(session, timeoutMs);
   }
 
   /** Ends a session; without effect when it is not known. */
   fail(sessionId: SessionId, error: NoodleError): void {
-    this.#sessions.get(sessionId)?.fail(error);
-    this.#ready.delete(sessionId);
+    this.#sessions.find(sessionId)?.fail(error);
+    this.#sessions.hold(sessionId);
   }
 
   /**
@@ -141,16 +118,11 @@ export class SessionRunner {
     }
     this.#inFlight.delete(stepId);
     const isAlone = sent.members.length === 1 || isPeerFault(fault);
-    for (const { session, run } of sent.members) {
-      this.#settle(session, session.stepsInFlight - 1);
-      if (isAlone || guilty.includes(session.id)) {
-        this.fail(session.id, toError(fault));
-        continue;
-      }
-      const others = sent.slots.filter((slot) => slot !== session.slot);
-      const members = [{ session, run }];
-      const pads = [...sent.pads, ...others];
-      this.#retries.push({ phase: sent.phase, rows: run.rows, slots: [session.slot], members, pads });
+    for (const member of sent.members) {
+      const { session } = member;
+      this.#sessions.endStep(session);
+      if (isAlone || guilty.includes(session.id)) this.fail(session.id, toError(fault));
+      else this.#retries.push(isolateRun(sent, member));
     }
     this.pump();
   }
@@ -166,10 +138,10 @@ export class SessionRunner {
         if (!must(retry.members[0], "session").session.isOver) this.#send(pipeline, retry);
         continue;
       }
-      if (this.#ready.size === 0) return;
-      const sessions = [...this.#ready.values()].map((session) => session.waiting());
+      if (!this.#sessions.hasReady) return;
+      const sessions = this.#sessions.ready.map((session) => session.waiting());
       const inFlight = [...this.#inFlight.values()];
-      const { batches, turn } = nextSchedule(
+      const { batches, turn } = nextFairSchedule(
         { sessions, inFlight, credits: pipeline.credits, turn: this.#turn },
         policy,
       );
@@ -193,7 +165,7 @@ export class SessionRunner {
     this.#giveLogprobs(result);
     this.#giveTokens(result);
     for (const { session } of sent.members) {
-      this.#settle(session, session.stepsInFlight - 1);
+      this.#sessions.endStep(session);
       this.#refresh(session);
     }
     // The next step leaves before anything is learnt of this one.
@@ -204,7 +176,7 @@ export class SessionRunner {
   }
 
   #sendScheduled(pipeline: Pipeline, { phase, runs, pads }: ScheduledBatch): void {
-    const members = runs.map((run) => ({ session: must(this.#ready.get(run.sessionId), "ready session"), run }));
+    const members = runs.map((run) => ({ session: must(this.#sessions.find(run.sessionId), "session of a run"), run }));
     const rows = runs.reduce((sum, run) => sum + run.rows, 0);
     const slots = members.map(({ session }) => session.slot);
     const places = placeRuns(
@@ -228,25 +200,13 @@ export class SessionRunner {
       this.#options.recorder?.sendStep(session);
       this.#refresh(session);
     }
-    const frame = { runs: members.map(writeRun), tokens: tokens ?? readTokens(batch), pads };
+    const frame = { runs: writeRuns(batch), tokens: tokens ?? readTokens(batch), pads };
     const stepId = pipeline.send(frame, () => describeStep(batch));
     if (this.#pipeline === pipeline) this.#inFlight.set(stepId, batch);
   }
 
   #refresh(session: Session): void {
-    if (!this.#sessions.has(session.id) || session.epoch !== this.#pipeline?.epoch || session.waitingRows <= 0) {
-      this.#ready.delete(session.id);
-      return;
-    }
-    if (this.#ready.has(session.id)) return;
-    this.#readyCount += 1;
-    session.readySince = this.#readyCount;
-    this.#ready.set(session.id, session);
-  }
-
-  #settle(session: Session, stepsInFlight: number): void {
-    session.stepsInFlight = Math.max(0, stepsInFlight);
-    if (stepsInFlight <= 0) this.#settling.get(session.id)?.();
+    this.#sessions.refresh(session, this.#pipeline?.epoch ?? null);
   }
 
   #giveLogprobs(result: StepResult): void {
@@ -256,14 +216,14 @@ export class SessionRunner {
         logprob: row.logprob,
         top: row.topTokenIds.map((tokenId, index) => ({ tokenId, logprob: row.topLogprobs[index] ?? Number.NaN })),
       };
-      this.#sessions.get(readSessionId(row.sessionId))?.receiveLogprobs(row.position, logprobs);
+      this.#sessions.find(readSessionId(row.sessionId))?.receiveLogprobs(row.position, logprobs);
     }
   }
 
   #giveTokens(result: StepResult): void {
     const receivedMs = this.#options.clock.nowMs();
     for (const token of result.tokens) {
-      const session = this.#sessions.get(readSessionId(token.sessionId));
+      const session = this.#sessions.find(readSessionId(token.sessionId));
       if (session === undefined || token.fence !== session.fence || token.branch !== 0) continue;
       try {
         const { generatedTokens } = session;
@@ -295,33 +255,6 @@ export class SessionRunner {
       hopMs: stage === 0 ? firstHopMs : hopNs === 0n ? null : Number(hopNs) / 1e6,
     }));
   }
-}
-
-function writeRun({ session, run }: SentBatch["members"][number]): FrameRun {
-  const { position, rows, output } = run;
-  const { id, fence, slot } = session;
-  return { sessionId: id, fence, branch: 0, position, rows, slot, output, ...session.describeOutput(run) };
-}
-
-/** Tokens of a step that is sent again. */
-function readTokens({ members, rows }: SentBatch): Int32Array {
-  const tokens = new Int32Array(rows);
-  let row = 0;
-  for (const { session, run } of members) {
-    tokens.set(session.tokens.slice(run.position, run.position + run.rows), row);
-    row += run.rows;
-  }
-  return tokens;
-}
-
-function describeStep({ members, phase, rows }: SentBatch): StepFacts {
-  return {
-    requestIds: members.map(({ session }) => session.id),
-    phase,
-    rows,
-    contextTokens: members.reduce((most, { run }) => Math.max(most, run.position + run.rows), 0),
-    asked: members.find(({ session }) => session.request.observe !== undefined)?.session.request.observe ?? null,
-  };
 }
 
 /** A copy: the bytes belong to the message. */

@@ -1,18 +1,11 @@
-import type { MessageInitShape } from "@bufbuild/protobuf";
 import { bindService, type ServiceBinding } from "../../net/index.ts";
-import {
-  CoordinatorService,
-  type GenerateEventSchema,
-  type GenerateRequest as GenerateRequestMessage,
-  readSessionId,
-  type SessionId,
-  TransferService,
-  writeSessionId,
-} from "../../protocol/index.ts";
-import { readSampling } from "../state/index.ts";
+import { CoordinatorService, readSessionId, type SessionId, TransferService } from "../../protocol/index.ts";
 import type { GenerateEvent } from "./generate-event.ts";
-import { readHookLevel } from "../../observe/index.ts";
+import { readGenerateRequest, writeEvent } from "./generate-messages.ts";
 import type { GenerateRequest } from "./generate-request.ts";
+import { readReplanRequest } from "./replan-message.ts";
+import type { WantedPlan } from "./replan-request.ts";
+import type { ReplanDocument, ReplanOptions } from "./replanner.ts";
 import type { StatusDocument } from "./status.ts";
 import type { TransferHandler } from "./transfer.ts";
 import type { WorkerLinks } from "./workers.ts";
@@ -24,6 +17,7 @@ export interface CoordinatorCalls {
   status(): StatusDocument;
   /** @throws USAGE where no traces are kept, SESSION_NOT_FOUND */
   readTrace(sessionId: SessionId): object;
+  replan(wanted: WantedPlan, reason: string, options?: ReplanOptions): ReplanDocument;
 }
 
 /** Piece of a trace in one message. */
@@ -31,11 +25,10 @@ const TRACE_CHUNK_BYTES = 1024 * 1024;
 
 export function bindCoordinator(coordinator: CoordinatorCalls, links: WorkerLinks): ServiceBinding {
   return bindService(CoordinatorService, {
-    join: (stream) => links.accept(stream),
+    join: (stream, { identity }) => links.accept(stream, identity),
     generate: async function* (request, { signal }) {
       for await (const event of coordinator.generate(readGenerateRequest(request), signal)) {
-        // Only requests that ask for log-probabilities have it, and these come in through other doors.
-        if (event.type !== "prompt") yield writeEvent(event);
+        yield* writeEvent(event);
       }
     },
     status: () => ({ json: JSON.stringify(coordinator.status()) }),
@@ -51,6 +44,11 @@ export function bindCoordinator(coordinator: CoordinatorCalls, links: WorkerLink
         yield { data: json.subarray(at, at + TRACE_CHUNK_BYTES) };
       }
     },
+    replan: (request) => {
+      const reason = request.reason === "" ? "somebody asked for it" : request.reason;
+      const wanted = readReplanRequest(request);
+      return { json: JSON.stringify(coordinator.replan(wanted, reason, { dryRun: request.dryRun })) };
+    },
   });
 }
 
@@ -58,55 +56,4 @@ export function bindTransfer(transfer: TransferHandler): ServiceBinding {
   return bindService(TransferService, {
     fetchRanges: (request, { signal }) => transfer.fetchRanges(request, signal),
   });
-}
-
-function readGenerateRequest(from: GenerateRequestMessage): GenerateRequest {
-  return {
-    prompt: from.promptTokenIds.length > 0 ? from.promptTokenIds : from.prompt,
-    maxTokens: from.maxTokens,
-    sampling: readSampling(from.sampling),
-    ignoreEos: from.ignoreEos,
-    wantLogits: from.wantLogits,
-    wantKvHashes: from.wantKvHashes,
-    ...(from.prefillRows === 0 ? {} : { prefillRows: from.prefillRows }),
-    ...(from.observe === "" ? {} : { observe: readHookLevel(from.observe, "observe") }),
-  };
-}
-
-function writeEvent(event: Exclude<GenerateEvent, { type: "prompt" }>): MessageInitShape<typeof GenerateEventSchema> {
-  switch (event.type) {
-    case "started": {
-      const value = { sessionId: writeSessionId(event.sessionId), promptTokenIds: [...event.promptTokenIds] };
-      return { message: { case: "started", value } };
-    }
-    case "token": {
-      const { index, tokenId, text, logits } = event;
-      return { message: { case: "token", value: { index, tokenId, text, logits: writeLogits(logits) } } };
-    }
-    case "done": {
-      const stages = event.stages.map((stage) => ({
-        node: stage.name,
-        firstUnit: stage.units.first,
-        endUnit: stage.units.end,
-        computeMsP50: stage.computeMsP50,
-        queueMsP50: stage.queueMsP50,
-        hopMsP50: stage.hopMsP50 ?? 0,
-        hopKnown: stage.hopMsP50 !== null,
-        weightsBytes: BigInt(stage.weightsBytes),
-        rssBytes: BigInt(stage.rssBytes),
-      }));
-      const { finishReason, ttftMs, decodeTokensPerSec } = event;
-      const kv = event.kv.map((layer) => ({ ...layer }));
-      const value = { finishReason, ttftMs, decodeTokensPerSec, stages, kv, stepRows: [...event.stepRows] };
-      return { message: { case: "done", value } };
-    }
-    default:
-      return event satisfies never;
-  }
-}
-
-function writeLogits(logits: Float32Array | null): Uint8Array {
-  return logits === null
-    ? new Uint8Array(0)
-    : new Uint8Array(logits.buffer as ArrayBuffer, logits.byteOffset, logits.byteLength);
 }

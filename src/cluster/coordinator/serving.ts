@@ -1,21 +1,16 @@
 import { randomBytes } from "node:crypto";
 import { NoodleError } from "../../common/index.ts";
-import {
-  arrangeReplay,
-  choosePolicy,
-  CostMeter,
-  countRecordedReuse,
-  countStrictReuse,
-  type Determinism,
-  type RowClasses,
-} from "../../schedule/index.ts";
+import { arrangeReplay, type Determinism } from "../../schedule/index.ts";
+import { Admissions } from "./admissions.ts";
 import type { Clock } from "./clock.ts";
 import type { GenerateEvent, StageStats } from "./generate-event.ts";
-import type { GenerateRequest } from "./generate-request.ts";
+import { checkNotes, type GenerateRequest } from "./generate-request.ts";
 import { type Admission, Generation, type GenerationHost } from "./generation.ts";
 import type { Pipeline } from "./pipeline.ts";
+import { type PipelineFacts, PolicyKeeper, type WantedPolicy } from "./policy-keeper.ts";
 import { ReaderWatch } from "./reader-watch.ts";
 import type { Recorder } from "./recorder.ts";
+import { refillSession } from "./refill-session.ts";
 import { SessionRunner } from "./runner.ts";
 import { describeServing, type StatusServing } from "./serving-status.ts";
 import { Session } from "./session.ts";
@@ -23,7 +18,9 @@ import { closeSession, keepsPrefix, openSession, readKvHashes } from "./session-
 import { type PrefixSource, type PromptFacts, SlotBook } from "./slot-book.ts";
 import type { LayerKvHash } from "./stage-client.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
-import { type QueueLimits, WaitingLine } from "./waiting-line.ts";
+import type { QueueLimits } from "./waiting-line.ts";
+
+export type { PipelineFacts, WantedPolicy } from "./policy-keeper.ts";
 
 export interface ServingOptions {
   readonly clock: Clock;
@@ -37,11 +34,8 @@ export interface ServingOptions {
   readonly queue: QueueLimits;
   readonly prefixCacheBytes: number;
   readonly readerStallMs: number;
-  readonly wanted: {
-    readonly decodeInFlight: number | null;
-    readonly prefillRows: number | null;
-    readonly mixedPrefillRows: number | null;
-  };
+  /** Above what a plan wants. */
+  readonly wanted: WantedPolicy;
   /** Null where nobody observes. */
   readonly recorder: Recorder | null;
   readonly cluster: ServingCluster;
@@ -49,6 +43,8 @@ export interface ServingOptions {
 
 /** What serving needs to know of the cluster, and what it tells it. */
 export interface ServingCluster {
+  /** One plan follows another: what comes waits in the line, and nothing begins. */
+  readonly isHeld: () => boolean;
   /** Why nothing can be served now; null when it can. */
   readonly refusal: () => NoodleError | null;
   readonly opened: (session: Session) => void;
@@ -57,61 +53,48 @@ export interface ServingCluster {
   readonly describeStages: (session: Session) => readonly StageStats[];
 }
 
-/** What a new pipeline's stages are like. */
-export interface PipelineFacts {
-  /** Row classes of every stage; empty where they are not known. */
-  readonly classes: readonly RowClasses[];
-  /** Keys and values of one position, all stages together. */
-  readonly kvBytesPerToken: number;
-}
-
-/** Outputs that any stage gives in one step. */
-const LEAST_MAX_OUTPUTS = 8;
-
-/** Steps after which the policy is chosen anew by what they took. */
-const STEPS_PER_POLICY = 16;
+/** Rows of a step whose rows are all outputs: as many as have room for their logits in so much memory, at least 8. */
+const MAX_LOGITS_BYTES = 32 * 1024 * 1024;
+const LEAST_OUTPUT_ROWS = 8;
 
 /** Steps of a session that has ended may take this long before it is closed over them. */
 const SETTLE_MS = 500;
-
-const FIRST_HOLD_MS = 5000;
-const RETRY_MS = { least: 1000, most: 60_000 };
 
 /** Serves generations: who waits, who has which slot, what leaves next, and what is kept for later. */
 export class Serving implements GenerationHost {
   readonly runner: SessionRunner;
   readonly #options: ServingOptions;
-  readonly #line: WaitingLine<Generation>;
-  readonly #gives = new Map<Generation, (admission: Admission) => void>();
   readonly #book: SlotBook;
-  readonly #meter = new CostMeter();
+  readonly #keeper: PolicyKeeper;
+  readonly #admissions: Admissions;
   readonly #readers: ReaderWatch;
   readonly #slotSinceMs = new Map<string, number>();
-  #facts: PipelineFacts = { classes: [], kvBytesPerToken: 0 };
-  #holdMs = FIRST_HOLD_MS;
+  readonly #refills = new Map<Session, Promise<void>>();
 
   constructor(options: ServingOptions) {
-    const { clock, recorder, queue, slots, prefixCacheBytes, readerStallMs } = options;
+    const { clock, recorder, queue, slots, prefixCacheBytes, readerStallMs, cluster } = options;
     this.#options = options;
-    this.#line = new WaitingLine(queue);
     this.#readers = new ReaderWatch(clock, readerStallMs);
+    this.#keeper = new PolicyKeeper(options);
     this.#book = new SlotBook({
       slots,
       limitBytes: prefixCacheBytes,
-      countReuse: (notes, tokens, promptRows) => {
-        const { classes } = this.#facts;
-        const chunkRows = this.runner.policy?.prefillRows ?? 1;
-        return options.determinism === "strict"
-          ? countStrictReuse(notes, tokens, promptRows, chunkRows, classes)
-          : countRecordedReuse(notes, tokens, classes);
-      },
+      countReuse: (notes, tokens, promptRows) => this.#keeper.countReuse(notes, tokens, promptRows),
+    });
+    this.#admissions = new Admissions({
+      book: this.#book,
+      queue,
+      slots,
+      pipeline: () => this.runner.pipeline,
+      isHeld: cluster.isHeld,
+      refusal: cluster.refusal,
     });
     this.runner = new SessionRunner({
       clock,
       recorder: recorder?.requests ?? null,
-      meter: this.#meter,
+      meter: this.#keeper.meter,
       onStep: () => {
-        if (this.#meter.steps % STEPS_PER_POLICY === 0) this.#choosePolicy();
+        if (this.#keeper.isDue) this.#choosePolicy();
       },
     });
   }
@@ -136,24 +119,41 @@ export class Serving implements GenerationHost {
     }
   }
 
-  /** The pipeline that takes steps from now on; null while there is none. */
+  /**
+   * The pipeline that takes steps from now on; null while there is none. Sessions that still run are filled into it
+   * again, and go on.
+   */
   setPipeline(pipeline: Pipeline | null, facts: PipelineFacts | null): void {
     this.#book.forgetAll();
-    if (facts !== null) this.#facts = facts;
+    if (facts !== null) this.#keeper.facts = facts;
     this.runner.setPipeline(pipeline);
     if (pipeline !== null) {
       this.#choosePolicy();
+      for (const session of this.runner.sessions) this.#refill(session, pipeline);
       this.runner.pump();
-      this.#admitNext();
+      this.#admissions.admitNext();
       return;
     }
+    if (this.#options.cluster.isHeld()) return;
     const why = this.#options.cluster.refusal() ?? new NoodleError("CLUSTER_NOT_READY", "the stages are not connected");
-    this.#refuseAll(why);
+    this.#admissions.refuseAll(why);
+  }
+
+  /** Nothing runs and nothing waits. */
+  get isIdle(): boolean {
+    return this.#book.occupied === 0 && this.#admissions.waiting === 0;
+  }
+
+  /** What waited while one plan followed another begins, or hears why it can't. */
+  release(): void {
+    const refusal = this.#options.cluster.refusal();
+    if (refusal === null) this.#admissions.admitNext();
+    else this.#admissions.refuseAll(refusal);
   }
 
   /** Ends all that runs and waits. */
   failAll(error: NoodleError): void {
-    this.#refuseAll(error);
+    this.#admissions.refuseAll(error);
     for (const session of this.runner.sessions) this.runner.fail(session.id, error);
   }
 
@@ -166,7 +166,7 @@ export class Serving implements GenerationHost {
     return describeServing({
       determinism,
       running: this.#book.occupied,
-      queued: this.#line.length,
+      queued: this.#admissions.waiting,
       queue,
       policy: this.runner.policy,
       counter: this.runner.counter,
@@ -188,26 +188,15 @@ export class Serving implements GenerationHost {
     this.runner.wake(session);
   }
 
-  async admit(generation: Generation): Promise<Admission> {
-    const refusal = this.#options.cluster.refusal();
-    if (refusal !== null) throw refusal;
-    const at = this.#line.length === 0 ? this.#place(generation) : null;
-    if (at !== null) return at;
-    this.#line.join(generation, this.#estimateRetryMs());
-    const { slot, give } = generation.waitForSlot();
-    this.#gives.set(generation, give);
-    try {
-      return await slot;
-    } finally {
-      this.#gives.delete(generation);
-      this.#line.leave(generation);
-    }
+  admit(generation: Generation): Promise<Admission> {
+    return this.#admissions.admit(generation);
   }
 
   begin(generation: Generation, { slot, pipeline }: Admission): Session {
-    const { contextTokens, slots, tokenizer, cluster, recorder } = this.#options;
+    const { contextTokens, maxRows, tokenizer, cluster, recorder } = this.#options;
     const place = { id: randomBytes(16).toString("hex"), slot, epoch: pipeline.epoch, stages: pipeline.stages.length };
-    const limits = { contextTokens, maxOutputRows: Math.max(slots, LEAST_MAX_OUTPUTS) };
+    const rowsWithRoom = Math.floor(MAX_LOGITS_BYTES / (tokenizer.vocabSize * Float32Array.BYTES_PER_ELEMENT));
+    const limits = { contextTokens, maxOutputRows: Math.min(maxRows, Math.max(LEAST_OUTPUT_ROWS, rowsWithRoom)) };
     const session = new Session(
       place,
       generation.request,
@@ -227,7 +216,8 @@ export class Serving implements GenerationHost {
   async open(session: Session, { pipeline, source }: Admission, prompt: PromptFacts): Promise<void> {
     const { arrange } = session.request;
     if (arrange !== undefined) {
-      session.arrange(arrangeReplay(arrange, this.#facts.classes, session.slot, this.#options.slots));
+      checkNotes(arrange, this.#options.contextTokens);
+      session.arrange(arrangeReplay(arrange, this.#keeper.facts.classes, session.slot, this.#options.slots));
     }
     const start = await this.#followLeader(session, source, prompt);
     const opened = await openSession(session, pipeline, start);
@@ -245,29 +235,39 @@ export class Serving implements GenerationHost {
   }
 
   readKvHashes(session: Session, pipeline: Pipeline): Promise<readonly LayerKvHash[]> {
-    return readKvHashes(session, pipeline);
+    return readKvHashes(session, this.#pipelineOf(session, pipeline));
   }
 
   describeStages(session: Session): readonly StageStats[] {
     return this.#options.cluster.describeStages(session);
   }
 
-  async close(session: Session, pipeline: Pipeline): Promise<void> {
+  async close(session: Session, admitted: Pipeline): Promise<void> {
     const { cluster, recorder } = this.#options;
+    const pipeline = this.#pipelineOf(session, admitted);
     recorder?.requests.end(session, session.failure ?? null);
+    // What is closed must not be opened later.
+    await this.#refills.get(session);
     await this.runner.settle(session, SETTLE_MS);
     this.runner.remove(session);
     const keeps = this.#options.prefixCacheBytes > 0 && pipeline === this.runner.pipeline && keepsPrefix(session);
     const keptTokens = await closeSession(session, pipeline, keeps);
     const since = this.#slotSinceMs.get(session.id) ?? this.nowMs();
     this.#slotSinceMs.delete(session.id);
-    this.#holdMs += (this.nowMs() - since - this.#holdMs) / 8;
+    this.#admissions.learnHold(this.nowMs() - since);
     const tokens = session.tokens.slice(0, keptTokens);
     const { id, slot, client, notes } = session;
-    const kept = { slot, sessionId: id, client, tokens, notes, bytes: tokens.length * this.#facts.kvBytesPerToken };
+    const kept = {
+      slot,
+      sessionId: id,
+      client,
+      tokens,
+      notes,
+      bytes: tokens.length * this.#keeper.facts.kvBytesPerToken,
+    };
     this.#book.release(slot, pipeline === this.runner.pipeline && keptTokens > 0 ? kept : null);
     cluster.closed(session);
-    this.#admitNext();
+    this.#admissions.admitNext();
     this.runner.pump();
   }
 
@@ -288,40 +288,26 @@ export class Serving implements GenerationHost {
     return this.#book.findSource(prompt);
   }
 
-  #place(generation: Generation): Admission | null {
+  /** A session can outlive the pipeline that it was admitted to. */
+  #pipelineOf(session: Session, admitted: Pipeline): Pipeline {
     const { pipeline } = this.runner;
-    const place = pipeline === null ? null : this.#book.take(generation.prompt);
-    return place === null || pipeline === null ? null : { ...place, pipeline };
+    return pipeline !== null && pipeline.epoch === session.epoch ? pipeline : admitted;
   }
 
-  #admitNext(): void {
-    while (this.#book.hasFree && this.runner.pipeline !== null && this.#options.cluster.refusal() === null) {
-      const generation = this.#line.next();
-      if (generation === null) return;
-      if (generation.isCancelled) continue;
-      const admission = this.#place(generation);
-      if (admission !== null) this.#gives.get(generation)?.(admission);
-    }
-  }
-
-  #refuseAll(error: NoodleError): void {
-    for (const generation of this.#line) generation.cancel(error);
-  }
-
-  #estimateRetryMs(): number {
-    const ms = (this.#holdMs * (this.#line.length + 1)) / this.#options.slots;
-    return Math.round(Math.min(RETRY_MS.most, Math.max(RETRY_MS.least, ms)));
+  #refill(session: Session, pipeline: Pipeline): void {
+    if (session.isOver) return;
+    const { slots, maxRows } = this.#options;
+    const refill = refillSession(session, pipeline, { classes: this.#keeper.facts.classes, slots, maxRows })
+      .then(() => this.runner.wake(session))
+      .catch((error: unknown) => this.runner.fail(session.id, NoodleError.from(error)))
+      .finally(() => this.#refills.delete(session));
+    this.#refills.set(session, refill);
   }
 
   #choosePolicy(): void {
     const { pipeline } = this.runner;
     if (pipeline === null) return;
-    const { slots, maxRows, determinism, wanted } = this.#options;
-    // In strict, nothing of the load may show: what is measured is part of it.
-    const costs = determinism === "strict" || this.#meter.steps === 0 ? null : this.#meter.read();
-    const { classes } = this.#facts;
-    const stages = pipeline.stages.length;
-    const policy = choosePolicy({ stages, slots, determinism, classes, costs, maxRows, wanted });
+    const policy = this.#keeper.choose(pipeline.stages.length);
     this.runner.setPolicy(policy);
     this.#book.align = policy.align;
   }

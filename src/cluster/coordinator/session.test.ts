@@ -181,3 +181,30 @@ it("takes the times of decode steps for its medians, of longer steps where there
   expect(times.samplesOf(0)?.computeMs.median()).toBe(5);
   expect(times.samplesOf(1)).toBeUndefined();
 });
+
+it("opened anew, sends all its tokens again in the steps it is told, and keeps notes and steps of the first time", () => {
+  const { session } = createSession();
+  session.run();
+  say(session, 70, 71);
+  sendAll(session);
+  const { notes, stepRows, tokens } = session;
+  session.reopen({ epoch: 2, stages: 3 }, [
+    { position: 0, rows: 5, pads: [] },
+    { position: 5, rows: 2, pads: [] },
+    { position: 7, rows: 1, pads: [1] },
+  ]);
+  expect(session).toMatchObject({ epoch: 2, fence: 2, waitingRows: 0, answeredRows: 0, isSettled: true });
+  session.run();
+  expect(session.waiting()).toMatchObject({ position: 0, waitingRows: 8, promptRows: 8, arranged: { rows: 5 } });
+  expect([...session.send(run(session, 0, 5), ALONE)]).toEqual(tokens.slice(0, 5));
+  session.send(run(session, 5, 2), ALONE);
+  expect(session.waiting().arranged).toMatchObject({ position: 7, pads: [1] });
+  session.send(run(session, 7, 1), { callRows: 2, place: 0 });
+  expect(session.notes).toEqual(notes);
+  expect(session.stepRows).toEqual(stepRows);
+  // The token that was under way comes now, and what follows is noted as ever.
+  session.receive(8, token(72));
+  expect(session.waiting()).toMatchObject({ position: 8, waitingRows: 1, promptRows: 8, arranged: null });
+  session.send(run(session, 8, 1), { callRows: 3, place: 1 });
+  expect(session.notes.at(-1)).toMatchObject({ position: 8, rows: 1, callRows: 3, place: 1 });
+});

@@ -1,19 +1,12 @@
-import { must, NoodleError } from "../../common/index.ts";
+import { NoodleError } from "../../common/index.ts";
 import type { SessionId } from "../../protocol/index.ts";
-import {
-  type ArrangedStep,
-  type CallPlace,
-  type ClassNotes,
-  ClassNotesBuilder,
-  type ReplayStep,
-  type ScheduledRun,
-  type WaitingSession,
-} from "../../schedule/index.ts";
+import type { CallPlace, ClassNotes, ReplayStep, ScheduledRun, WaitingSession } from "../../schedule/index.ts";
 import type { EventQueue } from "./event-queue.ts";
 import type { FinishReason, GenerateEvent, TokenLogprobs } from "./generate-event.ts";
 import type { GenerateRequest } from "./generate-request.ts";
+import { type SampledStep, SessionOutput } from "./session-output.ts";
+import { SessionRows } from "./session-rows.ts";
 import { SessionTimes } from "./stage-samples.ts";
-import { TokenText } from "./token-text.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
 
 /** Where a session lives. */
@@ -30,28 +23,13 @@ export interface SessionLimits {
   readonly maxOutputRows: number;
 }
 
-/** What the last stage says of a position. */
-export interface SampledStep {
-  readonly tokenId: number;
-  /** f32[nVocab] or null when not asked for. */
-  readonly logits: Float32Array | null;
-  readonly receivedMs: number;
-}
-
-/** A reader this many events behind holds its own session back, so that what waits for it stays small. */
-const MAX_UNREAD = 1024;
-/** The same where each event carries logits. */
-const MAX_UNREAD_LOGITS = 64;
-
 /**
- * A running generation: the token history, what of it was sent, and what comes back. No I/O; the session runner moves
- * its steps, and its reader takes what it puts into `output`.
+ * A running generation: the token history, what of it is on the stages, and what comes back. No I/O; the session runner
+ * moves its steps, and its reader takes what it puts into `output`.
  */
 export class Session {
   readonly id: SessionId;
   readonly slot: number;
-  readonly fence = 1;
-  readonly epoch: number;
   readonly request: GenerateRequest;
   readonly client: string;
   /** Prompt, then every sampled token. */
@@ -59,29 +37,21 @@ export class Session {
   readonly promptTokens: number;
   /** Its id alone, for the records of its steps. */
   readonly requestIds: readonly string[];
-  /** Rows of each step in order. */
-  readonly stepRows: number[] = [];
-  readonly times: SessionTimes;
   /** Resolves when every stage has computed the prompt, or when the session is over. */
   readonly promptRead: Promise<void>;
   /** When it could be served last, in the runner's count. */
   readySince = 0;
   /** Steps under way. */
   stepsInFlight = 0;
+  readonly #rows = new SessionRows();
   readonly #limits: SessionLimits;
-  readonly #output: EventQueue<GenerateEvent>;
-  readonly #text: TokenText;
+  readonly #output: SessionOutput;
   readonly #abort = new AbortController();
-  readonly #promptLogprobs: TokenLogprobs[] = [];
-  #tokenLogprobs: { readonly position: number; readonly logprobs: TokenLogprobs } | null = null;
-  #notes = new ClassNotesBuilder();
-  #replay: readonly ReplayStep[] = [];
-  #replayed = 0;
+  #epoch: number;
+  #fence = 1;
+  #times: SessionTimes;
   #running = false;
   #failure: NoodleError | undefined;
-  #sentRows = 0;
-  #answeredRows = 0;
-  #cachedTokens = 0;
   #finish: FinishReason | null = null;
   #tellRead: () => void = () => undefined;
   #firstTokenMs: number | null = null;
@@ -97,19 +67,32 @@ export class Session {
   ) {
     this.id = place.id;
     this.slot = place.slot;
-    this.epoch = place.epoch;
+    this.#epoch = place.epoch;
     this.request = request;
     this.client = request.client ?? "";
     this.tokens = [...promptTokenIds];
     this.promptTokens = promptTokenIds.length;
     this.requestIds = [place.id];
-    this.times = new SessionTimes(place.stages);
+    this.#times = new SessionTimes(place.stages);
     this.#limits = limits;
-    this.#output = output;
+    this.#output = new SessionOutput(request, this.promptTokens, tokenizer, output);
     this.promptRead = new Promise((resolve) => {
       this.#tellRead = resolve;
     });
-    this.#text = new TokenText(tokenizer, request.stop ?? [], request.ignoreEos === true);
+  }
+
+  /** Of the pipeline that it was opened on. */
+  get epoch(): number {
+    return this.#epoch;
+  }
+
+  /** Grows each time it is opened anew: what is said of an earlier opening is stale. */
+  get fence(): number {
+    return this.#fence;
+  }
+
+  get times(): SessionTimes {
+    return this.#times;
   }
 
   /** Null while it runs, or has failed. */
@@ -119,7 +102,7 @@ export class Session {
 
   /** The stop text that ended it. */
   get stopText(): string | null {
-    return this.#text.stopText;
+    return this.#output.stopText;
   }
 
   /** Finished or failed: nothing of it is sent any more. */
@@ -143,17 +126,17 @@ export class Session {
 
   /** Prompt tokens that it did not have to compute. */
   get cachedTokens(): number {
-    return this.#cachedTokens;
+    return this.#rows.cached;
   }
 
   /** Positions that every stage has computed. */
   get answeredRows(): number {
-    return this.#answeredRows;
+    return this.#rows.answered;
   }
 
   /** Every row that was sent has been computed by every stage. */
   get isSettled(): boolean {
-    return this.#answeredRows === this.#sentRows;
+    return this.#rows.answered === this.#rows.sent;
   }
 
   get firstTokenMs(): number | null {
@@ -165,29 +148,42 @@ export class Session {
   }
 
   get notes(): ClassNotes {
-    return this.#notes.build();
+    return this.#rows.notes;
+  }
+
+  /** Rows of each step in order. */
+  get stepRows(): readonly number[] {
+    return this.#rows.stepRows;
   }
 
   /** Its reader is so far behind that it waits for it. */
   get isHeldBack(): boolean {
-    return this.#output.size >= (this.request.wantLogits === true ? MAX_UNREAD_LOGITS : MAX_UNREAD);
-  }
-
-  get isArranged(): boolean {
-    return this.#replayed < this.#replay.length;
+    return this.#output.isHeldBack;
   }
 
   /** Its first positions are there already. Before `run` only. */
   startWith(cachedTokens: number, notes: ClassNotes): void {
-    this.#cachedTokens = cachedTokens;
-    this.#sentRows = cachedTokens;
-    this.#answeredRows = cachedTokens;
-    this.#notes = new ClassNotesBuilder(notes);
+    this.#rows.startWith(cachedTokens, notes);
   }
 
   /** Its steps shall be these, as far as they go. Before `run` only. */
   arrange(steps: readonly ReplayStep[]): void {
-    this.#replay = steps;
+    this.#rows.arrange(steps);
+  }
+
+  /**
+   * Its stages are others, or have lost what they held of it: it stands still until `run`, and then sends all its tokens
+   * again. Nothing of it may be under way.
+   *
+   * @param place in its own slot
+   * @param steps for the positions that have notes
+   */
+  reopen({ epoch, stages }: Pick<SessionPlace, "epoch" | "stages">, steps: readonly ReplayStep[]): void {
+    this.#running = false;
+    this.#epoch = epoch;
+    this.#fence += 1;
+    this.#times = new SessionTimes(stages);
+    this.#rows.restart(steps);
   }
 
   /** Every stage has opened it: its steps may leave. */
@@ -198,26 +194,32 @@ export class Session {
   /** Rows whose tokens are known and not sent; 0 when it must not go on. */
   get waitingRows(): number {
     const held = !this.#running || this.isOver || this.isHeldBack;
-    return held ? 0 : this.tokens.length - this.#sentRows;
+    return held ? 0 : this.tokens.length - this.#rows.sent;
+  }
+
+  /** Log-probabilities of its prompt are wanted and were not told yet: every row is an output. */
+  get readsLogprobs(): boolean {
+    return this.generatedTokens === 0 && (this.request.promptLogprobs ?? null) !== null;
   }
 
   /** The session as the scheduler sees it. */
   waiting(): WaitingSession {
-    const { promptLogprobs, prefillRows, priority } = this.request;
-    const allOutputs = isWanted(promptLogprobs);
+    const { prefillRows, priority } = this.request;
+    const allOutputs = this.readsLogprobs;
     const most = allOutputs ? Math.min(prefillRows ?? this.#limits.maxOutputRows, this.#limits.maxOutputRows) : null;
     return {
       id: this.id,
       slot: this.slot,
       client: this.client,
       priority: priority ?? 0,
-      position: this.#sentRows,
+      position: this.#rows.sent,
       waitingRows: this.waitingRows,
-      promptRows: this.promptTokens,
+      // What is computed again is read like a prompt, the tokens that were generated among it.
+      promptRows: Math.max(this.promptTokens, this.#rows.noted),
       allOutputs,
       maxRows: most ?? prefillRows ?? null,
       readySince: this.readySince,
-      arranged: this.#nextArranged(),
+      arranged: this.#rows.arranged,
     };
   }
 
@@ -233,29 +235,19 @@ export class Session {
 
   /** Notes that a step left. @returns i32[rows], the tokens of its rows */
   send(run: ScheduledRun, place: CallPlace): Int32Array {
-    const { position, rows } = run;
-    if (position !== this.#sentRows) {
-      throw new NoodleError("ILLEGAL_STATE", `step at position ${position}, the session sent ${this.#sentRows}`);
-    }
-    this.#sentRows += rows;
-    this.stepRows.push(rows);
-    this.#notes.add(position, rows, place);
-    if (this.isArranged) this.#replayed += 1;
-    return Int32Array.from(this.tokens.slice(position, position + rows));
+    this.#rows.send(run, place);
+    return Int32Array.from(this.tokens.slice(run.position, run.position + run.rows));
   }
 
   /** Every stage has computed the rows up to here. */
   answer(endPosition: number): void {
-    this.#answeredRows = Math.max(this.#answeredRows, endPosition);
-    if (this.#answeredRows >= this.promptTokens) this.#tellRead();
+    this.#rows.answer(endPosition);
+    if (this.answeredRows >= this.promptTokens) this.#tellRead();
   }
 
   /** Log-probability of the token at `position`; comes before the token itself where that is sampled. */
   receiveLogprobs(position: number, logprobs: TokenLogprobs): void {
-    if (this.isOver) return;
-    if (position < this.promptTokens)
-      this.#promptLogprobs[position - 1] = cutTop(logprobs, this.request.promptLogprobs);
-    else this.#tokenLogprobs = { position, logprobs: cutTop(logprobs, this.request.topLogprobs) };
+    if (!this.isOver) this.#output.receiveLogprobs(position, logprobs);
   }
 
   /**
@@ -265,28 +257,23 @@ export class Session {
    */
   receive(position: number, step: SampledStep): void {
     if (this.isOver) return;
-    if (position !== this.tokens.length || position !== this.#sentRows) {
+    if (position !== this.tokens.length || position !== this.#rows.sent) {
       throw new NoodleError(
         "STEP_OUT_OF_ORDER",
         `a token came for position ${position}, session ${this.id} expects ${this.tokens.length}`,
       );
     }
-    const { maxTokens, promptLogprobs, topLogprobs } = this.request;
-    if (this.generatedTokens === 0 && isWanted(promptLogprobs)) this.#tellPrompt();
+    const { maxTokens } = this.request;
+    if (this.readsLogprobs) this.#output.tellPrompt();
     if (maxTokens === 0) {
       this.#end("length");
       return;
     }
-    const index = this.generatedTokens;
     this.#firstTokenMs ??= step.receivedMs;
     this.#lastTokenMs = step.receivedMs;
     this.tokens.push(step.tokenId);
     const isFull = this.generatedTokens >= maxTokens || this.tokens.length >= this.#limits.contextTokens;
-    const { text, ends } = this.#text.push(step.tokenId, isFull);
-    const logprobs =
-      isWanted(topLogprobs) && this.#tokenLogprobs?.position === position ? this.#tokenLogprobs.logprobs : null;
-    this.#output.push({ type: "token", index, tokenId: step.tokenId, text, logits: step.logits, logprobs });
-    if (ends) this.#end("stop");
+    if (this.#output.tellToken(position, step, isFull)) this.#end("stop");
     else if (isFull) this.#end("length");
   }
 
@@ -298,28 +285,8 @@ export class Session {
     this.#abort.abort(error);
   }
 
-  #nextArranged(): ArrangedStep | null {
-    const next = this.#replay[this.#replayed];
-    return next === undefined || next.position !== this.#sentRows ? null : next;
-  }
-
-  #tellPrompt(): void {
-    const logprobs = Array.from({ length: this.promptTokens - 1 }, (_, index) =>
-      must(this.#promptLogprobs[index], `log-probability of prompt token ${index + 1}`),
-    );
-    this.#output.push({ type: "prompt", logprobs });
-  }
-
   #end(reason: FinishReason): void {
     this.#finish = reason;
     this.#abort.abort();
   }
-}
-
-function isWanted(count: number | null | undefined): boolean {
-  return count !== null && count !== undefined;
-}
-
-function cutTop(logprobs: TokenLogprobs, count: number | null | undefined): TokenLogprobs {
-  return logprobs.top.length <= (count ?? 0) ? logprobs : { ...logprobs, top: logprobs.top.slice(0, count ?? 0) };
 }

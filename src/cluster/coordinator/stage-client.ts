@@ -10,6 +10,7 @@ import {
   type ReadKvRequestSchema,
   StageService,
 } from "../../protocol/index.ts";
+import type { Credentials } from "../../security/index.ts";
 
 export type ForwardStream = BidiStream<MessageInitShape<typeof ForwardRequestSchema>, ForwardReply>;
 
@@ -32,11 +33,19 @@ export class StageClient {
   readonly #control: ServiceClient<typeof StageService>;
   #closed = false;
 
-  constructor(node: { readonly id: string; readonly name: string; readonly address: string }) {
+  /** @param credentials null = plaintext */
+  constructor(
+    node: { readonly id: string; readonly name: string; readonly address: string },
+    credentials: Credentials | null = null,
+  ) {
     this.nodeId = node.id;
     this.name = node.name;
-    this.#steps = createClient(StageService, node.address);
-    this.#control = createClient(StageService, node.address);
+    const security =
+      credentials === null
+        ? undefined
+        : { credentials: () => credentials, peer: { role: "node", nodeId: node.id } as const };
+    this.#steps = createClient(StageService, node.address, { security });
+    this.#control = createClient(StageService, node.address, { security });
   }
 
   openForward(): Promise<ForwardStream> {

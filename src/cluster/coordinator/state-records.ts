@@ -67,6 +67,7 @@ function describePlan(plan: Plan, reason: string): PlanRecord {
 
 /** Why there is a new plan: what broke the one before, which a single step may have put right already. */
 function giveReason(before: ClusterState, after: ClusterState): string {
+  if (after.plan?.reason !== undefined) return after.plan.reason;
   if (before.plan === null) return `${after.config.split.length} workers are there`;
   if (before.broken !== null) return before.broken.message;
   for (const { nodeId } of before.plan.stages) {

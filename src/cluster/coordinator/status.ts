@@ -2,6 +2,7 @@ import { type ClusterState, type Fault, formatUnits, judgeHealth, type NodeState
 import type { ClockOffset } from "./clock-estimate.ts";
 import type { StatusServing } from "./serving-status.ts";
 import type { Session } from "./session.ts";
+import { describeStatusPlan, type StatusPlan } from "./status-plan.ts";
 
 /** `noodle.status.v1`. Names as in the JSON, units in the names. */
 export interface StatusDocument {
@@ -10,6 +11,8 @@ export interface StatusDocument {
     readonly address: string;
     readonly pid: number;
     readonly rss_bytes: number;
+    /** Part of this machine's CPU time that the process took in the last seconds, 0 to 1; null in the first moments. */
+    readonly cpu_ratio: number | null;
     /** Of this start of the coordinator. */
     readonly coordinator_epoch: number;
     /** Of the current plan; null before the first. */
@@ -44,6 +47,8 @@ export interface StatusDocument {
     readonly reason: string | null;
     readonly error: StatusError | null;
   };
+  /** Null before the first plan. */
+  readonly plan: StatusPlan | null;
   readonly nodes: readonly StatusNode[];
   readonly stages: readonly StatusStage[];
   readonly sessions: readonly StatusSession[];
@@ -92,6 +97,8 @@ export interface StatusStage {
   readonly compute_bytes: number;
   readonly canary_sha256: string | null;
   readonly host_pid: number | null;
+  /** Part of the last seconds in which the holder's engine thread computed, 0 to 1; null while unknown. */
+  readonly engine_busy_ratio: number | null;
 }
 
 export interface StatusSession {
@@ -109,17 +116,20 @@ export interface StatusFacts extends Omit<StatusDocument["coordinator"], "epoch"
   readonly pipelineOpen: boolean;
   /** What is known of the way to a node and of its clock. */
   readonly findLink: (nodeId: string) => ClockOffset | null;
+  /** How busy a node's engine is; null while unknown. */
+  readonly findEngineShare: (nodeId: string) => number | null;
   readonly live: object | null;
   readonly serving: StatusServing;
 }
 
 /** The cluster as a document. Pure. */
 export function describeStatus(state: ClusterState, sessions: Iterable<Session>, facts: StatusFacts): StatusDocument {
-  const { pipelineOpen, findLink, live, serving, ...coordinator } = facts;
+  const { pipelineOpen, findLink, findEngineShare, live, serving, ...coordinator } = facts;
   return {
     schema: "noodle.status.v1",
     coordinator: { ...coordinator, epoch: state.plan?.epoch ?? null },
     health: describeHealth(state, pipelineOpen),
+    plan: describeStatusPlan(state),
     nodes: [...state.nodes.values()]
       .sort((a, b) => a.joinOrder - b.joinOrder)
       .map((node) => describeNode(state, node, findLink(node.id))),
@@ -138,6 +148,7 @@ export function describeStatus(state: ClusterState, sessions: Iterable<Session>,
         compute_bytes: stage?.computeBytes ?? 0,
         canary_sha256: stage === null || stage.canarySha256 === "" ? null : stage.canarySha256,
         host_pid: stage === null || stage.hostPid === 0 ? null : stage.hostPid,
+        engine_busy_ratio: nodeId === null ? null : findEngineShare(nodeId),
       };
     }),
     sessions: [...sessions].map((session) => ({

@@ -43,3 +43,22 @@ it("refuses what is beyond its limits, and takes again when somebody has left", 
   expect(drain(line)).toEqual(["x", "a3", "y"]);
   expect(line.length).toBe(0);
 });
+
+it("lets one of low priority go in the end, however many larger ones come", () => {
+  const line = new WaitingLine<Named>({ total: 10, perClient: 10 });
+  line.join(request("low", "a", -100), 0);
+  let served = 0;
+  for (let name = ""; name !== "low" && served < 500; served++) {
+    line.join(request("high", "b", 100), 0);
+    name = line.next()?.name ?? "";
+  }
+  expect(served).toBeLessThanOrEqual(102);
+  // A step apart it takes a few.
+  line.join(request("low", "a", 0), 0);
+  const names = Array.from({ length: 6 }, () => {
+    line.join(request("high", "b", 1), 0);
+    return line.next()?.name;
+  });
+  expect(names).toContain("low");
+  expect(names.slice(0, 4)).toEqual(["high", "high", "high", "high"]);
+});

@@ -1,5 +1,5 @@
 import { NoodleError } from "../../common/index.ts";
-import { chooseNext } from "../../schedule/index.ts";
+import { agePriority, chooseNext, countPassed, type Passed } from "../../schedule/index.ts";
 
 /** How many requests may wait for a slot. */
 export interface QueueLimits {
@@ -20,12 +20,16 @@ interface Entry<T> extends WaitingRequest {
   readonly request: T;
 }
 
-/** Requests that wait for a slot. The largest priority goes first, clients take turns, each in the order of arrival. */
+/**
+ * Requests that wait for a slot. The largest priority goes first, clients take turns, each in the order of arrival.
+ * Priorities age: one that was passed over often enough has a turn.
+ */
 export class WaitingLine<T extends WaitingRequest> {
   readonly #limits: QueueLimits;
   readonly #entries = new Map<T, Entry<T>>();
   readonly #perClient = new Map<string, number>();
   #lastClient: string | null = null;
+  #passed: readonly Passed[] = [];
   #arrivals = 0;
 
   constructor(limits: QueueLimits) {
@@ -54,11 +58,16 @@ export class WaitingLine<T extends WaitingRequest> {
 
   /** Takes the one whose turn it is out of the line. */
   next(): T | null {
-    const chosen = chooseNext(this.#entries.values(), this.#lastClient);
+    const entries = [...this.#entries.values()];
+    const aged = entries.map((entry) => ({ ...entry, priority: agePriority(entry.priority, this.#passed) }));
+    const chosen = chooseNext(aged, this.#lastClient);
     if (chosen === null) return null;
-    this.#lastClient = chosen.client;
-    this.leave(chosen.request);
-    return chosen.request;
+    const { request, client } = chosen;
+    this.#lastClient = client;
+    const waiting = entries.map(({ priority }) => priority);
+    this.#passed = countPassed(this.#passed, waiting, [request.priority]);
+    this.leave(request);
+    return request;
   }
 
   /** @returns false when it did not wait any more */

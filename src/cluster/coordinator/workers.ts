@@ -1,5 +1,5 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
-import { must, NoodleError } from "../../common/index.ts";
+import { type BusyReading, must, NoodleError } from "../../common/index.ts";
 import type { BidiStream } from "../../net/index.ts";
 import {
   type CoordinatorMessageSchema,
@@ -8,6 +8,7 @@ import {
   toErrorInfo,
   type WorkerMessage,
 } from "../../protocol/index.ts";
+import { type PeerIdentity, writeIdentity } from "../../security/index.ts";
 import { type ClusterEvent, type Fault, judgeRegistration } from "../state/index.ts";
 import type { Clock } from "./clock.ts";
 import type { Control } from "./control.ts";
@@ -22,14 +23,18 @@ const REGISTER_TIMEOUT_MS = 5000;
 
 const HEARTBEAT_MS = 500;
 
-interface WorkerLinksOptions {
+export interface WorkerLinksOptions {
   readonly control: Control;
   readonly clock: Clock;
   readonly coordinatorEpoch: number;
   readonly leaseMs: number;
+  /** Nodes that are shut out. @default none */
+  readonly readRevoked?: () => ReadonlySet<string>;
   readonly onObservation: (nodeId: string, observation: Observation) => void;
   /** Observations that the worker has dropped since its start. */
   readonly onDropped: (nodeId: string, count: number) => void;
+  /** How long the worker's engine thread has computed. */
+  readonly onBusy: (nodeId: string, reading: BusyReading) => void;
 }
 
 /** The control streams of the workers: turns their messages into events, and carries what they are told. */
@@ -44,7 +49,7 @@ export class WorkerLinks {
   }
 
   /** Serves one worker's control stream until it ends. */
-  accept(stream: JoinStream): void {
+  accept(stream: JoinStream, identity: PeerIdentity | null = null): void {
     this.#strangers.add(stream);
     const timer = setTimeout(() => {
       stream.cancel(new NoodleError("TIMED_OUT", `${stream.peer} did not register within ${REGISTER_TIMEOUT_MS} ms`));
@@ -64,7 +69,7 @@ export class WorkerLinks {
           if (nodeId !== null) throw new NoodleError("FRAME_INVALID", "a second registration on one stream");
           clearTimeout(timer);
           this.#strangers.delete(stream);
-          const registered = this.#register(message.value, stream);
+          const registered = this.#register(message.value, stream, identity);
           if (registered !== null) ({ nodeId, incarnation } = registered);
         } else if (nodeId !== null) {
           this.#receive(message, must(nodeId, "node id"), incarnation);
@@ -84,6 +89,14 @@ export class WorkerLinks {
   tell(nodeId: string, message: Said): void {
     const link = this.#links.get(nodeId);
     if (link !== undefined) trySend(link.stream, message);
+  }
+
+  /** Tells all workers who was shut out, and ends the control streams of those. */
+  expel(revoked: ReadonlySet<string>): void {
+    for (const [nodeId, { stream }] of this.#links) {
+      if (!revoked.has(nodeId)) trySend(stream, { case: "revoked", value: { nodeIds: [...revoked] } });
+      else stream.cancel(new NoodleError("ACCESS_DENIED", `node ${nodeId} was shut out of the cluster`));
+    }
   }
 
   /** Ends a worker's control stream. */
@@ -106,10 +119,14 @@ export class WorkerLinks {
   }
 
   /** @returns null when the worker was refused, and told so */
-  #register(message: Register, stream: JoinStream): { nodeId: string; incarnation: string } | null {
+  #register(
+    message: Register,
+    stream: JoinStream,
+    identity: PeerIdentity | null,
+  ): { nodeId: string; incarnation: string } | null {
     const { control, clock, coordinatorEpoch, leaseMs } = this.#options;
     const registration = readRegistration(message);
-    const refusal = judgeRegistration(control.state, registration);
+    const refusal = checkName(identity, registration.nodeId) ?? judgeRegistration(control.state, registration);
     if (refusal !== null) {
       const error = new NoodleError(refusal.code, refusal.message);
       trySend(stream, { case: "refused", value: toErrorInfo(error) });
@@ -124,6 +141,8 @@ export class WorkerLinks {
     this.#links.set(nodeId, { incarnation, stream });
     const registered = { nodeId, coordinatorEpoch: BigInt(coordinatorEpoch), heartbeatMs: HEARTBEAT_MS, leaseMs };
     trySend(stream, { case: "registered", value: registered });
+    const nodeIds = [...(this.#options.readRevoked?.() ?? [])];
+    if (nodeIds.length > 0) trySend(stream, { case: "revoked", value: { nodeIds } });
     control.dispatch({ type: "registered", registration, nowMs: clock.nowMs() });
     return { nodeId, incarnation };
   }
@@ -134,7 +153,9 @@ export class WorkerLinks {
     let event: ClusterEvent;
     switch (message.case) {
       case "heartbeat": {
-        const { rssBytes, sessions, seq, observationsDropped } = message.value;
+        const { rssBytes, sessions, seq, observationsDropped, engineBusyNs, engineWallNs } = message.value;
+        // Only their differences count: what is beyond exact integers after months does no harm.
+        this.#options.onBusy(nodeId, { busyNs: Number(engineBusyNs), wallNs: Number(engineWallNs) });
         this.#options.onDropped(nodeId, toNumber(observationsDropped, "observations_dropped"));
         this.tell(nodeId, { case: "heartbeatAck", value: { seq } });
         event = { type: "heartbeat", ...from, rssBytes: toNumber(rssBytes, "rss_bytes"), sessions, nowMs };
@@ -161,6 +182,12 @@ export class WorkerLinks {
     const fault: Fault = { code: "PEER_DEAD", message: `worker ${node?.name ?? nodeId} (${nodeId}) ${why}`, nodeId };
     this.#options.control.dispatch({ type: "lost", nodeId, incarnation, fault });
   }
+}
+
+/** A node registers under the name that its certificate gives it. */
+function checkName(identity: PeerIdentity | null, nodeId: string): Pick<NoodleError, "code" | "message"> | null {
+  if (identity === null || (identity.role === "node" && identity.nodeId === nodeId)) return null;
+  return new NoodleError("ACCESS_DENIED", `${writeIdentity(identity)} registers as node ${nodeId}`);
 }
 
 /** A stream that has ended reports it to its listener; the sender need not care. */

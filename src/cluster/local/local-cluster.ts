@@ -1,5 +1,6 @@
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
+import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { NoodleError } from "../../common/index.ts";
 import { Coordinator, type CoordinatorOptions, type ReadyProgress } from "../coordinator/index.ts";
@@ -15,6 +16,8 @@ export interface LocalClusterOptions extends Omit<CoordinatorOptions, "expect" |
   readonly grpcPort?: number;
   /** Further arguments of the worker at `index`, such as `--memory 2GiB`. */
   readonly workerArgs?: (index: number) => readonly string[];
+  /** Starts each worker when the one before it has joined: then they get the stages of a first start in order. @default false */
+  readonly inOrder?: boolean;
   /** Environment of the workers. @default that of this process */
   readonly workerEnv?: NodeJS.ProcessEnv;
   readonly onWorkerLine?: (worker: string, line: string) => void;
@@ -31,6 +34,7 @@ export interface StartControl {
 
 const READY_TIMEOUT_MS = 300_000;
 const STOP_GRACE_MS = 5000;
+const JOIN_POLL_MS = 20;
 
 /**
  * A whole cluster on this machine: the coordinator in this process and a process for each worker, on free ports. However
@@ -50,8 +54,8 @@ export class LocalCluster {
    * @throws as `Coordinator.start` and `waitReady`; PEER_DEAD with a worker's last words when one ends before
    */
   static async start(options: LocalClusterOptions, control: StartControl): Promise<LocalCluster> {
-    const { workers, entry, dataDir, workerArgs, workerEnv, onWorkerLine, readyTimeoutMs, stopGraceMs, ...rest } =
-      options;
+    const { workers, entry, dataDir, inOrder = false, workerArgs, workerEnv, onWorkerLine, ...others } = options;
+    const { readyTimeoutMs, stopGraceMs, ...rest } = others;
     const temporaryDir = dataDir === undefined ? await mkdtemp(join(tmpdir(), "noodle-local-")) : null;
     const root = dataDir ?? temporaryDir ?? "";
     let cluster: LocalCluster | null = null;
@@ -89,6 +93,7 @@ export class LocalCluster {
             ...(onWorkerLine === undefined ? {} : { onStderrLine: (line) => onWorkerLine(name, line) }),
           }),
         );
+        if (inOrder) await cluster.#waitJoined(index + 1, control.signal, readyTimeoutMs ?? READY_TIMEOUT_MS);
       }
       await cluster.#waitReady(control, readyTimeoutMs ?? READY_TIMEOUT_MS);
       return cluster;
@@ -125,6 +130,17 @@ export class LocalCluster {
     await this.coordinator.close();
     await Promise.all(this.workers.map((worker) => worker.stop(this.#stopGraceMs)));
     if (this.#temporaryDir !== null) await rm(this.#temporaryDir, { recursive: true, force: true });
+  }
+
+  async #waitJoined(count: number, signal: AbortSignal, timeoutMs: number): Promise<void> {
+    const deadlineMs = performance.now() + timeoutMs;
+    while (this.coordinator.status().nodes.length < count) {
+      signal.throwIfAborted();
+      const dead = this.workers.find(({ running }) => !running);
+      if (dead !== undefined) throw dead.describeExit(await dead.exited);
+      if (performance.now() > deadlineMs) throw new NoodleError("CLUSTER_NOT_READY", `worker ${count} has not joined`);
+      await sleep(JOIN_POLL_MS);
+    }
   }
 
   /** A worker that ends before the cluster is ready ends the waiting too. */

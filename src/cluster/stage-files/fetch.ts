@@ -1,5 +1,5 @@
 import { must, NoodleError } from "../../common/index.ts";
-import { createClient } from "../../net/index.ts";
+import { type ClientSecurity, createClient } from "../../net/index.ts";
 import { crc32c, TransferService } from "../../protocol/index.ts";
 import type { FileRange } from "./ranges.ts";
 
@@ -19,10 +19,14 @@ export type RangeFetcher = (
   signal: AbortSignal,
 ) => AsyncIterable<FetchedPiece>;
 
-/** Fetches from the coordinator, over a connection that nothing else uses. @param address host:port */
-export function createRangeFetcher(address: string): RangeFetcher {
+/**
+ * Fetches from the coordinator, over a connection that nothing else uses.
+ *
+ * @param address host:port
+ */
+export function createRangeFetcher(address: string, security?: ClientSecurity): RangeFetcher {
   return async function* fetchRanges(sourceSha256, ranges, signal) {
-    const client = createClient(TransferService, address);
+    const client = createClient(TransferService, address, { security });
     try {
       const request = {
         sourceSha256,

@@ -11,6 +11,7 @@ import {
   sourceFromFile,
   writeStage,
 } from "../../model/index.ts";
+import type { ClientSecurity } from "../../net/index.ts";
 import type { ModelIdentity } from "../../protocol/index.ts";
 import { hashFile, StageCache } from "./cache.ts";
 import { createRangeFetcher, type RangeFetcher } from "./fetch.ts";
@@ -25,6 +26,8 @@ export interface StageFilesOptions {
   readonly directory: string;
   /** host:port of the coordinator, which has the model's bytes. */
   readonly coordinator: string;
+  /** How it is reached. @default undefined: in plaintext */
+  readonly security?: ClientSecurity | undefined;
   /** Most bytes of finished files to keep; the one in use is always kept. @default no limit */
   readonly cacheLimitBytes?: number;
   /** Told when a damaged file was found and removed. */
@@ -65,7 +68,7 @@ class StageFileStore {
   constructor(options: StageFilesOptions, parts: StageFilesParts) {
     this.#directory = options.directory;
     this.#cache = new StageCache(options.directory, options.cacheLimitBytes ?? Number.POSITIVE_INFINITY);
-    this.#fetch = parts.fetch ?? createRangeFetcher(options.coordinator);
+    this.#fetch = parts.fetch ?? createRangeFetcher(options.coordinator, options.security);
     this.#writeStage = parts.writeStage ?? writeStage;
     this.#freeBytes = parts.freeBytes ?? readFreeBytes;
     this.#wait =

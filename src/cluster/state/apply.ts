@@ -1,5 +1,9 @@
 import { NoodleError } from "../../common/index.ts";
 import type { UnitRange } from "../../engine/index.ts";
+import { compareCanary } from "./canary.ts";
+import { checkPlan, formatUnits } from "./check-plan.ts";
+import { failureOf } from "./failure.ts";
+import { applyReplanned, applySwitched, endFormer, refuseNext, takeNextReport } from "./replan.ts";
 import type {
   ClusterConfig,
   ClusterEvent,
@@ -22,13 +26,13 @@ export function createState(config: ClusterConfig): ClusterState {
     nextJoinOrder: 0,
     plan: null,
     broken: null,
+    next: null,
+    former: null,
+    refused: null,
+    lastEpoch: config.firstEpoch,
     sessions: new Map(),
     canaries: new Map(),
   };
-}
-
-export function formatUnits(units: UnitRange): string {
-  return `${units.first}:${units.end}`;
 }
 
 /**
@@ -55,8 +59,18 @@ export function apply(state: ClusterState, event: ClusterEvent): ClusterState {
     case "lost":
       return applyLost(state, event);
     case "pipelineBroken":
+      if (event.epoch === state.next?.plan.epoch) return refuseNext(state, event.fault);
+      if (event.epoch === state.former?.plan.epoch) return breakFormer(state, event.fault);
       if (event.epoch !== state.plan?.epoch || state.broken !== null) return state;
-      return { ...state, broken: event.fault };
+      return breakPlan(state, event.fault);
+    case "replanned":
+      return applyReplanned(state, event.plan, event.mode);
+    case "switched":
+      return applySwitched(state, event.epoch);
+    case "replanFailed":
+      return event.epoch === state.next?.plan.epoch ? refuseNext(state, event.fault) : state;
+    case "formerEnded":
+      return event.epoch === state.former?.plan.epoch ? endFormer(state) : state;
     case "planned":
       return applyPlanned(state, event.plan);
     case "lagged":
@@ -68,7 +82,7 @@ export function apply(state: ClusterState, event: ClusterEvent): ClusterState {
       };
     case "sessionOpened": {
       for (const other of state.sessions.values()) {
-        if (other.slot === event.session.slot) {
+        if (other.slot === event.session.slot && other.epoch === event.session.epoch) {
           throw new NoodleError("ILLEGAL_STATE", `slot ${other.slot} already belongs to session ${other.id}`);
         }
       }
@@ -143,15 +157,37 @@ function applyLost(state: ClusterState, event: { nodeId: string; incarnation: st
     .filter((other) => other.phase === "lost")
     .sort((a, b) => a.lastHeardMs - b.lastHeardMs);
   for (const old of lost.slice(0, Math.max(0, lost.length - LOST_NODES_KEPT))) nodes.delete(old.id);
-  return vacate({ ...state, nodes }, node.id, event.fault);
+  return loseHolder({ ...state, nodes }, node.id, event.fault);
 }
 
-/** Takes the node's stage away from it; the plan is unusable until another epoch. */
+/** The plan in force is unusable until another epoch; one that was getting ready is not worth waiting for. */
+function breakPlan(state: ClusterState, fault: Fault): ClusterState {
+  return { ...refuseNext(state, fault), broken: state.broken ?? fault };
+}
+
+function breakFormer(state: ClusterState, fault: Fault): ClusterState {
+  const { former } = state;
+  return former === null ? state : { ...state, former: { ...former, broken: former.broken ?? fault } };
+}
+
+/** The node is out: what it held, or was to hold, is nobody's. */
+function loseHolder(state: ClusterState, nodeId: string, fault: Fault): ClusterState {
+  let left = state;
+  if (holds(left.former?.plan, nodeId)) left = breakFormer(left, fault);
+  if (holds(left.next?.plan, nodeId)) left = refuseNext(left, fault);
+  return vacate(left, nodeId, fault);
+}
+
+/** Takes the node's stage away from it. */
 function vacate(state: ClusterState, nodeId: string, fault: Fault): ClusterState {
   const { plan } = state;
-  if (plan === null || !plan.stages.some((stage) => stage.nodeId === nodeId)) return state;
+  if (plan === null || !holds(plan, nodeId)) return state;
   const stages = plan.stages.map((stage) => (stage.nodeId === nodeId ? { ...stage, nodeId: null } : stage));
-  return { ...state, plan: { ...plan, stages }, broken: state.broken ?? fault };
+  return { ...breakPlan(state, fault), plan: { ...plan, stages } };
+}
+
+function holds(plan: Plan | null | undefined, nodeId: string): boolean {
+  return plan?.stages.some((stage) => stage.nodeId === nodeId) === true;
 }
 
 function applyStageReported(
@@ -161,51 +197,37 @@ function applyStageReported(
   const node = currentNode(state, event);
   if (node === undefined) return state;
   const alive: NodeState = { ...node, lastHeardMs: event.nowMs };
-  const held = heldStage(state, node.id);
-  if (held === null || event.stage.epoch !== state.plan?.epoch) {
-    return { ...state, nodes: new Map(state.nodes).set(node.id, alive) };
+  const heard = { ...state, nodes: new Map(state.nodes).set(node.id, alive) };
+  const { epoch } = event.stage;
+  if (epoch === state.next?.plan.epoch) return takeNextReport(heard, alive, event.stage);
+  if (epoch === state.former?.plan.epoch) {
+    return event.stage.phase === "ready" ? heard : breakFormer(heard, failureOf(node, event.stage));
   }
+  const held = heldStage(state, node.id);
+  if (held === null || epoch !== state.plan?.epoch) return heard;
   const report = event.stage;
   if (report.phase === "failed") return applyFailed(state, alive, held.units, report, failureOf(node, report));
-  const canaries = new Map(state.canaries);
-  if (report.phase === "ready" && report.canarySha256 !== "") {
-    const key = canaryKey(state, node, held.units);
-    const known = canaries.get(key);
-    if (known !== undefined && known.sha256 !== report.canarySha256) {
-      const fault: Fault = {
-        code: "CANARY_MISMATCH",
-        message:
-          `worker ${node.name} (${node.id}) got ${report.canarySha256} in the self-test of units ` +
-          `${formatUnits(held.units)}, ${known.nodeId === node.id ? "earlier" : `worker ${known.nodeId}`} it was ${known.sha256}`,
-        nodeId: node.id,
-      };
-      return applyFailed(state, alive, held.units, report, fault);
-    }
-    if (known === undefined) canaries.set(key, { sha256: report.canarySha256, nodeId: node.id });
-  }
+  const { canaries, fault: mismatch } = compareCanary(state, node, held.units, report);
+  if (mismatch !== null) return applyFailed(state, alive, held.units, report, mismatch);
   // A stage that was ready and is not, or is another process now, has lost the KV of every session.
   const restarted =
     report.phase === "restarting" ||
     (node.stage?.phase === "ready" && (report.phase !== "ready" || report.hostPid !== node.stage.hostPid));
   const servingPhase = report.phase === "ready" ? "ready" : "loading";
   const next: NodeState = { ...alive, stage: report, phase: node.phase === "draining" ? "draining" : servingPhase };
-  return {
-    ...state,
-    canaries,
-    nodes: new Map(state.nodes).set(node.id, next),
-    broken: state.broken ?? (restarted ? failureOf(node, report) : null),
-  };
+  const reported = { ...state, canaries, nodes: new Map(state.nodes).set(node.id, next) };
+  if (restarted) return breakPlan(reported, failureOf(node, report));
+  return forgetFallback(reported);
 }
 
-function failureOf(node: NodeState, report: StageStatus): Fault {
-  if (report.error !== null) return { ...report.error, nodeId: node.id };
-  return report.phase === "failed"
-    ? { code: "ENGINE_FAILED", message: `worker ${node.name} (${node.id}) could not serve its stage`, nodeId: node.id }
-    : {
-        code: "ENGINE_ABORTED",
-        message: `the engine process of worker ${node.name} (${node.id}) died`,
-        nodeId: node.id,
-      };
+/** A plan whose stages have all been ready has proven itself: there is no way back from it. */
+function forgetFallback(state: ClusterState): ClusterState {
+  const { plan } = state;
+  if (plan?.fallback === undefined) return state;
+  const isReady = (nodeId: string | null): boolean => nodeId !== null && state.nodes.get(nodeId)?.phase === "ready";
+  if (!plan.stages.every(({ nodeId }) => isReady(nodeId))) return state;
+  const { fallback: _left, ...proven } = plan;
+  return { ...state, plan: proven };
 }
 
 function applyFailed(
@@ -229,42 +251,13 @@ function heldStage(state: ClusterState, nodeId: string): PlannedStage | null {
   return state.plan?.stages.find((stage) => stage.nodeId === nodeId) ?? null;
 }
 
-function canaryKey(state: ClusterState, node: NodeState, units: UnitRange): string {
-  const { engineBuild, cpuVariant, threads } = node.capabilities;
-  const { config } = state;
-  const variant = config.cpuVariant === "" ? cpuVariant : config.cpuVariant;
-  return JSON.stringify([formatUnits(units), engineBuild, variant, config.threads === 0 ? threads : config.threads]);
-}
-
 function applyPlanned(state: ClusterState, plan: Plan): ClusterState {
-  const lastEpoch = state.plan?.epoch ?? state.config.firstEpoch;
-  if (plan.epoch <= lastEpoch) {
-    throw new NoodleError("ILLEGAL_STATE", `plan epoch ${plan.epoch} is not above ${lastEpoch}`);
-  }
-  const holders = new Set<string>();
-  let unit = 0;
-  for (const { units, nodeId } of plan.stages) {
-    const node = nodeId === null ? undefined : state.nodes.get(nodeId);
-    if (
-      units.first !== unit ||
-      units.end <= units.first ||
-      node === undefined ||
-      node.phase === "lost" ||
-      holders.has(node.id)
-    ) {
-      throw new NoodleError(
-        "ILLEGAL_STATE",
-        `plan ${plan.epoch}: stage ${formatUnits(units)} of ${nodeId} breaks the plan's rules`,
-      );
-    }
-    holders.add(node.id);
-    unit = units.end;
-  }
+  const holders = checkPlan(state, plan);
   const nodes = new Map(state.nodes);
   for (const node of state.nodes.values()) {
     if (node.phase === "lost" || node.phase === "draining") continue;
     const phase = holders.has(node.id) ? "loading" : "standby";
     nodes.set(node.id, { ...node, phase, stage: holders.has(node.id) ? null : node.stage });
   }
-  return { ...state, nodes, plan, broken: null };
+  return { ...state, nodes, plan, broken: null, next: null, former: null, lastEpoch: plan.epoch };
 }

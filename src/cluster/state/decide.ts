@@ -1,5 +1,5 @@
 import type { ErrorCode } from "../../common/index.ts";
-import { formatUnits } from "./apply.ts";
+import { formatUnits } from "./check-plan.ts";
 import type { ClusterAction, ClusterState, Fault, NodeState, Plan, PlannedStage, Registration } from "./types.ts";
 
 /**
@@ -21,7 +21,7 @@ export function decide(state: ClusterState, nowMs: number): readonly ClusterActi
   }
   // A plan is made from nodes that are known to be there: leases come first.
   if (actions.length === 0) {
-    const plan = nextPlan(state);
+    const plan = drainedPlan(state) ?? nextPlan(state);
     if (plan !== null) actions.push({ type: "assign", plan });
   }
   for (const session of state.sessions.values()) {
@@ -32,8 +32,10 @@ export function decide(state: ClusterState, nowMs: number): readonly ClusterActi
 }
 
 function sessionFault(state: ClusterState, epoch: number): Fault | null {
+  if (state.former?.plan.epoch === epoch) return state.former.broken;
+  if (state.plan?.epoch === epoch) return state.broken;
   if (state.broken !== null) return state.broken;
-  if (state.plan !== null && state.plan.epoch !== epoch) {
+  if (state.plan !== null) {
     return {
       code: "STALE_EPOCH",
       message: `the session belongs to plan ${epoch}, the plan is ${state.plan.epoch} now`,
@@ -43,19 +45,25 @@ function sessionFault(state: ClusterState, epoch: number): Fault | null {
   return null;
 }
 
+/** The plan that waited for the end of all sessions, when they have ended; the way back goes with it. */
+function drainedPlan({ next, plan, sessions, lastEpoch }: ClusterState): Plan | null {
+  if (next === null || plan === null || next.mode !== "drain" || sessions.size > 0) return null;
+  return { ...next.plan, epoch: lastEpoch + 1, fallback: plan.stages };
+}
+
 /**
  * A plan for a new epoch, when there is need of one and every stage finds a holder. A stage keeps its holder, or gets
  * back the one of the last start, since it has the file; the others are filled in join order.
  */
 function nextPlan(state: ClusterState): Plan | null {
   const { plan, config } = state;
-  const former: readonly PlannedStage[] = plan?.stages ?? config.split.map((units) => ({ units, nodeId: null }));
   const holding = planHolders(state);
   // It goes away soon: a plan made now would be the next to break.
   if (holding.some((node) => node.phase === "draining")) return null;
-  const whole = holding.length === former.length;
+  const whole = plan !== null && holding.length === plan.stages.length;
   const repaired = state.broken !== null && holding.every((node) => node.phase === "ready");
   if (whole && !repaired) return null;
+  const former = whole ? plan.stages : formerStages(state);
   const holders = new Set(former.map((stage) => stage.nodeId));
   const spare = [...state.nodes.values()]
     .filter((node) => (node.phase === "joining" || node.phase === "standby") && !holders.has(node.id))
@@ -65,6 +73,14 @@ function nextPlan(state: ClusterState): Plan | null {
     const [node] = index < 0 ? [] : spare.splice(index, 1);
     return node?.id ?? null;
   };
+  const { order } = config;
+  if (plan === null && order !== undefined) {
+    const named = former.map(({ units }, stage): PlannedStage => {
+      return { units, nodeId: take(formatUnits(units), (node) => node.name === order[stage]) };
+    });
+    if (named.some(({ nodeId }) => nodeId === null)) return null;
+    return { epoch: state.lastEpoch + 1, stages: named, terms: config.terms ?? null };
+  }
   const returned = former.map(({ units, nodeId }): PlannedStage => {
     const text = formatUnits(units);
     return { units, nodeId: nodeId ?? take(text, (node) => node.id === config.formerHolders?.get(text)) };
@@ -73,7 +89,24 @@ function nextPlan(state: ClusterState): Plan | null {
     ({ units, nodeId }): PlannedStage => ({ units, nodeId: nodeId ?? take(formatUnits(units), () => true) }),
   );
   if (stages.some(({ nodeId }) => nodeId === null)) return null;
-  return { epoch: (plan?.epoch ?? config.firstEpoch) + 1, stages };
+  // What was promised was promised of these nodes.
+  const isSame =
+    plan !== null && stages.every(({ units, nodeId }, stage) => isStage(plan.stages[stage], units, nodeId));
+  return { epoch: state.lastEpoch + 1, stages, terms: isSame ? (plan.terms ?? null) : null };
+}
+
+function isStage(stage: PlannedStage | undefined, units: PlannedStage["units"], nodeId: string | null): boolean {
+  return stage !== undefined && formatUnits(stage.units) === formatUnits(units) && stage.nodeId === nodeId;
+}
+
+/** Stages that want holders: those of the plan, of the one that it could not follow, or of the start. */
+function formerStages({ plan, config, nodes }: ClusterState): readonly PlannedStage[] {
+  if (plan === null) return config.split.map((units) => ({ units, nodeId: null }));
+  if (plan.fallback === undefined) return plan.stages;
+  return plan.fallback.map(({ units, nodeId }): PlannedStage => {
+    const phase = nodeId === null ? undefined : nodes.get(nodeId)?.phase;
+    return { units, nodeId: phase === undefined || phase === "lost" || phase === "draining" ? null : nodeId };
+  });
 }
 
 export interface Refusal {
@@ -120,11 +153,10 @@ export function judgeHealth(state: ClusterState): Health {
   const { plan, config } = state;
   const present = [...state.nodes.values()].filter((node) => node.phase !== "lost");
   if (plan === null) {
-    return {
-      status: "waiting",
-      reason: `${present.length} of ${config.split.length} workers have joined`,
-      fault: null,
-    };
+    const joined = `${present.length} of ${config.split.length} workers have joined`;
+    const missing = (config.order ?? []).filter((name) => !present.some((node) => node.name === name));
+    const reason = missing.length === 0 ? joined : `${joined}; the plan waits for ${missing.join(", ")}`;
+    return { status: "waiting", reason, fault: null };
   }
   const vacant = plan.stages.filter((stage) => stage.nodeId === null).map((stage) => formatUnits(stage.units));
   if (vacant.length > 0) {

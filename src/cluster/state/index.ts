@@ -1,4 +1,6 @@
-export { apply, createState, formatUnits } from "./apply.ts";
+export { apply, createState } from "./apply.ts";
+export { formatUnits } from "./check-plan.ts";
+export { isNextReady } from "./replan.ts";
 export {
   decide,
   judgeHealth,
@@ -15,6 +17,8 @@ export type {
   NodeCapabilities,
   NodeState,
   Plan,
+  PlannedStage,
+  PlanTerms,
   Registration,
   StagePhase,
   StageStatus,

@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, it } from "vitest";
 import { NoodleError } from "../../common/index.ts";
-import { apply, createState, formatUnits } from "./apply.ts";
+import { apply, createState } from "./apply.ts";
+import { formatUnits } from "./check-plan.ts";
 import { decide, judgeHealth, judgeRegistration } from "./decide.ts";
 import type { ClusterConfig, ClusterState, Fault, Registration, StagePhase, StageStatus } from "./types.ts";
 

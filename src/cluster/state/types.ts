@@ -89,9 +89,50 @@ export interface PlannedStage {
   readonly nodeId: string | null;
 }
 
+/** What a plan's document says beside split and nodes. */
+export interface PlanTerms {
+  /** Of the document, hex. */
+  readonly sha256: string;
+  /** How steps are scheduled; null = chosen as for any plan. */
+  readonly decodeInFlight: number | null;
+  readonly maxDecodeRows: number | null;
+  readonly prefillRows: number | null;
+  readonly mixedPrefillRows: number | null;
+  /** Between two micro-batches when the pipeline is full, of one through all stages and back; null = nothing is promised. */
+  readonly predictedPeriodMs: number | null;
+  readonly predictedLatencyMs: number | null;
+  readonly predictedTokensPerSec: number | null;
+}
+
 export interface Plan {
   readonly epoch: number;
   readonly stages: readonly PlannedStage[];
+  /** Null where nobody planned it: the split was given, or made by bytes. */
+  readonly terms?: PlanTerms | null;
+  /** Why it was made, in words; absent where something broke the one before. */
+  readonly reason?: string;
+  /** Stages of the plan that was left for this one: they are given out again if one of this plan's can't be served. */
+  readonly fallback?: readonly PlannedStage[];
+}
+
+/** A plan that was asked for and is not in force yet. */
+export interface NextPlan {
+  readonly plan: Plan;
+  /**
+   * `beside`: its stages are loaded while those in force serve; it takes over when all are ready. `drain`: nothing new
+   * begins; it is given out when the last session has ended.
+   */
+  readonly mode: "beside" | "drain";
+  /** What its holders last reported, by node. */
+  readonly reports: ReadonlyMap<string, StageStatus>;
+}
+
+/** The plan before the one in force, while its last sessions run. */
+export interface FormerPlan {
+  readonly plan: Plan;
+  readonly reports: ReadonlyMap<string, StageStatus>;
+  /** What ended it before its sessions; null while nothing did. */
+  readonly broken: Fault | null;
 }
 
 export interface SessionState {
@@ -116,6 +157,10 @@ export interface ClusterConfig {
   readonly threads: number;
   /** CPU variant that every worker loads; "" = each worker's best. */
   readonly cpuVariant: string;
+  /** Names of the nodes that hold the first plan's stages, in order; absent = whoever joins first. */
+  readonly order?: readonly string[];
+  /** Of the first plan. */
+  readonly terms?: PlanTerms | null;
   /** Units, as `formatUnits` writes them, to the node that held them at the last start: it has their file. */
   readonly formerHolders?: ReadonlyMap<string, string>;
 }
@@ -127,6 +172,12 @@ export interface ClusterState {
   readonly plan: Plan | null;
   /** What made the current plan unusable; null while nothing did. Only a new epoch clears it. */
   readonly broken: Fault | null;
+  readonly next: NextPlan | null;
+  readonly former: FormerPlan | null;
+  /** Why the last plan that was asked for did not come into force; null when it did, and before the first. */
+  readonly refused: Fault | null;
+  /** Highest epoch that any plan has had; none is used twice. */
+  readonly lastEpoch: number;
   readonly sessions: ReadonlyMap<string, SessionState>;
   /** First canary seen for each combination of units, build, variant and threads. */
   readonly canaries: ReadonlyMap<string, { readonly sha256: string; readonly nodeId: string }>;
@@ -161,6 +212,14 @@ export type ClusterEvent =
   | { readonly type: "leaving"; readonly nodeId: string; readonly incarnation: string }
   | { readonly type: "lost"; readonly nodeId: string; readonly incarnation: string; readonly fault: Fault }
   | { readonly type: "planned"; readonly plan: Plan }
+  /** Another plan is wanted; the one in force stays until it can take over. */
+  | { readonly type: "replanned"; readonly plan: Plan; readonly mode: NextPlan["mode"] }
+  /** The streams of the next plan are open: new sessions are its. */
+  | { readonly type: "switched"; readonly epoch: number }
+  /** The next plan is given up. */
+  | { readonly type: "replanFailed"; readonly epoch: number; readonly fault: Fault }
+  /** Nothing runs on the former plan any more. */
+  | { readonly type: "formerEnded"; readonly epoch: number }
   /** Every stage may still be ready, but a stream of this epoch between them is gone, and steps with it. */
   | { readonly type: "pipelineBroken"; readonly epoch: number; readonly fault: Fault }
   /** The coordinator itself was held up: silence in that time is nobody's fault. */

@@ -40,11 +40,13 @@ export class Assignment {
 
   /** @param ownThreads the worker's choice, where the plan leaves it the choice (0) */
   makeHostAssignment(ownThreads: number): HostAssignment {
-    const { stage, contextTokens, parallel, maxRows, nextAddress, nextNodeId, hooks } = this.assign;
+    const { stage, contextTokens, parallel, maxRows, nextAddress, nextNodeId, previousNodeId, hooks, beside } =
+      this.assign;
     const stageFile = must(this.prepared, "stage file").path;
     const threads = this.assign.threads === 0 ? ownThreads : this.assign.threads;
     const { epoch } = this;
-    return { epoch, stage, stageFile, threads, contextTokens, parallel, maxRows, nextAddress, nextNodeId, hooks };
+    const wires = { nextAddress, nextNodeId, previousNodeId, hooks, beside };
+    return { epoch, stage, stageFile, threads, contextTokens, parallel, maxRows, ...wires };
   }
 
   makeReport(state: StageState, hostPid: number, more: StageReportInit = {}): StageReportInit {

@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { NoodleError } from "../../common/index.ts";
-import { type BidiStream, createClient } from "../../net/index.ts";
+import { type BidiStream, type ClientSecurity, createClient } from "../../net/index.ts";
 import {
   type Assign,
   type CoordinatorMessage,
@@ -21,11 +21,15 @@ export type StageReportInit = MessageInitShape<typeof StageReportSchema>;
 export interface CoordinatorLinkOptions {
   /** host:port */
   readonly address: string;
+  /** @default undefined: plaintext */
+  readonly security?: ClientSecurity | undefined;
   readonly makeRegister: () => Promise<MessageInitShape<typeof RegisterSchema>>;
   readonly makeHeartbeat: () => Omit<MessageInitShape<typeof HeartbeatSchema>, "seq" | "$typeName">;
   readonly onRegistered: (registered: Registered) => void;
   readonly onAssign: (assign: Assign) => void;
   readonly onRetire: (epoch: number) => void;
+  /** All nodes that are shut out. */
+  readonly onRevoked?: (nodeIds: readonly string[]) => void;
   readonly onShutdown: (reason: string) => void;
   /** The coordinator will not have this worker; the link is closed. */
   readonly onRefused: (error: NoodleError) => void;
@@ -48,6 +52,7 @@ export class CoordinatorLink {
   readonly #finished: Promise<void>;
   #stream: JoinStream | undefined;
   #registered = false;
+  #wasMember = false;
   #heartbeat: NodeJS.Timeout | undefined;
   #seq = 0n;
   /** The state of the stage; said again after each registration. */
@@ -105,6 +110,12 @@ export class CoordinatorLink {
     while (!signal.aborted) {
       const { error, wasRegistered } = await this.#join();
       if (signal.aborted) return;
+      const isStranger = error.code === "PEER_UNTRUSTED" && !this.#wasMember;
+      if (error.code === "ACCESS_DENIED" || isStranger) {
+        // Time does not mend it. A member that is not believed any more has met a coordinator on its way down.
+        this.#closing.abort();
+        return this.#options.onRefused(error);
+      }
       this.#options.onLost(error, wasRegistered);
       if (wasRegistered) attempt = 0;
       await sleep(backoffMs(attempt++, REJOIN, this.#options.random()), signal);
@@ -113,7 +124,7 @@ export class CoordinatorLink {
 
   /** One connection, from its opening to its end. */
   async #join(): Promise<{ error: NoodleError; wasRegistered: boolean }> {
-    const client = createClient(CoordinatorService, this.#options.address);
+    const client = createClient(CoordinatorService, this.#options.address, { security: this.#options.security });
     try {
       await client.connect(this.#closing.signal);
       const register = await this.#options.makeRegister();
@@ -142,6 +153,7 @@ export class CoordinatorLink {
     switch (message.case) {
       case "registered":
         this.#registered = true;
+        this.#wasMember = true;
         clearInterval(this.#heartbeat);
         this.#heartbeat = setInterval(() => this.#beat(), message.value.heartbeatMs);
         this.#options.onRegistered(message.value);
@@ -151,6 +163,8 @@ export class CoordinatorLink {
         return this.#options.onAssign(message.value);
       case "retire":
         return this.#options.onRetire(Number(message.value.epoch));
+      case "revoked":
+        return this.#options.onRevoked?.(message.value.nodeIds);
       case "shutdown":
         return this.#options.onShutdown(message.value.reason);
       case "refused":

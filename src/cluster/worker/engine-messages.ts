@@ -14,6 +14,8 @@ export interface EngineChoice {
   readonly directory?: string;
   /** Keeps what is measured of the engine on this machine from start to start. */
   readonly cacheDirectory?: string;
+  /** Times that each call is made to take as long: `EmulatedSpeed`. @default 1 */
+  readonly emulatedSlowness?: number;
 }
 
 export interface ForwardRequest {

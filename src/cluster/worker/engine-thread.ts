@@ -5,6 +5,7 @@
 import { type MessagePort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { collectGarbage, NoodleError } from "../../common/index.ts";
 import type { LoadedEngine, Stage, StageConfig } from "../../engine/index.ts";
+import { EmulatedSpeed } from "./emulated-speed.ts";
 import type {
   EngineCall,
   EngineChoice,
@@ -32,6 +33,7 @@ let stage: Stage | undefined;
 let stageFile = "";
 let cacheDirectory: string | undefined;
 let closed = false;
+let speed = new EmulatedSpeed(1, readNs);
 
 while (!closed) {
   const seen = Atomics.load(counter, 0);
@@ -58,6 +60,7 @@ async function answer(call: EngineCall): Promise<Answer> {
   switch (call.type) {
     case "start":
       ({ kind, cacheDirectory } = call.choice);
+      speed = new EmulatedSpeed(call.choice.emulatedSlowness ?? 1, readNs);
       return { value: await start(call.choice) };
     case "load":
       stage?.close();
@@ -82,11 +85,18 @@ async function answer(call: EngineCall): Promise<Answer> {
     case "forward": {
       const { input, truncations, wantLogits, observe } = call;
       for (const { slot, position } of truncations) loaded().truncate(slot, position);
-      const startNs = Number(process.hrtime.bigint());
+      const startNs = readNs();
       const output = loaded().forward(input, observe === null ? { wantLogits } : { wantLogits, observe });
-      const endNs = Number(process.hrtime.bigint());
+      const computedNs = readNs();
+      const endNs = speed.finish(startNs, computedNs);
       const hidden = output.hidden === null ? null : detachable(output.hidden);
-      const value: ForwardOutput = { ...output, hidden, startNs, endNs };
+      const value: ForwardOutput = {
+        ...output,
+        hidden,
+        computeNs: output.computeNs + endNs - computedNs,
+        startNs,
+        endNs,
+      };
       return { value, moved: hidden === null ? [] : [hidden.buffer] };
     }
     case "readKv":
@@ -112,6 +122,10 @@ async function start({ kind: engine, variant, directory }: EngineChoice): Promis
 async function open(config: StageConfig): Promise<Stage> {
   const { FakeStage, openStage } = await import("../../engine/index.ts");
   return kind === "fake" ? FakeStage.open(config) : await openStage(config);
+}
+
+function readNs(): number {
+  return Number(process.hrtime.bigint());
 }
 
 function loaded(): Stage {

@@ -1,8 +1,10 @@
 import { join } from "node:path";
 import { must, type NoodleError } from "../../common/index.ts";
 import type { Capabilities } from "../../protocol/index.ts";
+import type { Credentials } from "../../security/index.ts";
 import { backoffMs, sleep } from "./backoff.ts";
 import type { EngineChoice } from "./engine-messages.ts";
+import type { HostSecurity } from "./host-messages.ts";
 import { type HostListening, HostProcess, type HostStats } from "./host-process.ts";
 
 export interface HostKeeperOptions {
@@ -12,6 +14,8 @@ export interface HostKeeperOptions {
   readonly listenPort: number;
   readonly engine: EngineChoice;
   readonly dataDirectory: string;
+  /** The worker's certificate as it is now. @default undefined: plaintext */
+  readonly readCredentials?: (() => Credentials) | undefined;
   /** The worker is being stopped. */
   readonly signal: AbortSignal;
   /** Takes an encoded observation. @returns false when it is lost */
@@ -32,6 +36,7 @@ export class HostKeeper {
   #variant: string | undefined;
   #listening: HostListening | undefined;
   #capabilities: Capabilities | undefined;
+  #revoked: readonly string[] = [];
   #restarts = 0;
   #deaths = 0;
   /** By this process, and by hosts that have ended. */
@@ -70,16 +75,18 @@ export class HostKeeper {
     });
     this.#host = host;
     this.#startedMs = performance.now();
-    const { kind, directory } = engine;
+    const { kind, directory, emulatedSlowness } = engine;
     const choice: EngineChoice = {
       kind,
       cacheDirectory: join(dataDirectory, "engine"),
       ...(directory === undefined ? {} : { directory }),
+      ...(emulatedSlowness === undefined ? {} : { emulatedSlowness }),
       ...(variant === undefined ? {} : { variant }),
     };
     const port = this.#listening?.port ?? listenPort;
     try {
-      this.#listening = await host.start({ nodeId, listenHost, listenPort: port, engine: choice });
+      const security = this.#readSecurity();
+      this.#listening = await host.start({ nodeId, listenHost, listenPort: port, engine: choice, security });
     } catch (error) {
       this.#host = undefined;
       await host.close();
@@ -120,8 +127,25 @@ export class HostKeeper {
     this.#host?.setCapabilities(capabilities);
   }
 
+  /** These are shut out, for this host and those that follow it. */
+  revoke(nodeIds: readonly string[]): void {
+    this.#revoked = nodeIds;
+    this.renew();
+  }
+
+  /** The worker's certificate is another one. */
+  renew(): void {
+    const security = this.#readSecurity();
+    if (security !== undefined) this.#host?.secure(security);
+  }
+
   async close(): Promise<void> {
     await this.#host?.close();
+  }
+
+  #readSecurity(): HostSecurity | undefined {
+    const credentials = this.#options.readCredentials?.();
+    return credentials === undefined ? undefined : { credentials, revoked: this.#revoked };
   }
 
   #takeDeath(error: NoodleError): void {

@@ -3,10 +3,12 @@
  * what to do over IPC; ends when its parent does.
  */
 import { fromBinary } from "@bufbuild/protobuf";
-import { NoodleError } from "../../common/index.ts";
+import { must, NoodleError } from "../../common/index.ts";
 import { createServer, type NoodleServer } from "../../net/index.ts";
 import { CapabilitiesSchema } from "../../protocol/index.ts";
-import type { HostCommand, HostEvent, HostStart } from "./host-messages.ts";
+import type { Credentials } from "../../security/index.ts";
+import { secureStage } from "./access.ts";
+import type { HostCommand, HostEvent, HostSecurity, HostStart } from "./host-messages.ts";
 import { Lane } from "./lane.ts";
 import { ObservationSender } from "./observation-sender.ts";
 import { StageHost } from "./stage-host.ts";
@@ -18,6 +20,8 @@ const GRACE_MS = 300;
 
 let host: StageHost | undefined;
 let server: NoodleServer | undefined;
+/** undefined = plaintext. */
+let security: HostSecurity | undefined;
 const commands = new Lane();
 const observations = new ObservationSender((message, onSent) => {
   if (process.connected) process.send?.({ type: "observation", message } satisfies HostEvent, undefined, {}, onSent);
@@ -45,13 +49,18 @@ async function obey(command: HostCommand): Promise<void> {
       return host?.setCapabilities(fromBinary(CapabilitiesSchema, command.bytes));
     case "load":
       try {
-        server?.setServing(false);
+        if (command.assignment.beside !== true) server?.setServing(false);
         if (host === undefined) throw new NoodleError("ILLEGAL_STATE", "load before start");
         tell({ type: "loaded", ...(await host.load(command.assignment)) });
         server?.setServing(true);
       } catch (error) {
         tell({ type: "loadFailed", epoch: command.assignment.epoch, error: NoodleError.from(error).toJSON() });
       }
+      return;
+    case "security":
+      security = command.security;
+      server?.renew(security.credentials);
+      server?.cutOff((peer) => peer.role === "node" && isRevoked(peer.nodeId));
       return;
     case "retire":
       await host?.retire(command.epoch);
@@ -73,14 +82,27 @@ async function start(command: HostStart): Promise<void> {
     host = new StageHost({
       nodeId: command.nodeId,
       engine,
-      connectHop,
+      startEngine: async () => {
+        const another = new StageThread();
+        await another.start(command.engine);
+        return another;
+      },
+      connectHop: (address, signal, nodeId) => connectHop(address, signal, nodeId, security && readCredentials),
       nowMs: () => performance.now(),
       random: Math.random,
       onObservation: (observation) => observations.push(observation),
     });
     const services = [bindStageService(host)];
     const { listenHost, listenPort, nodeId } = command;
-    server = createServer({ services, host: listenHost, port: listenPort, portOption: "--listen", nodeId });
+    security = command.security;
+    server = createServer({
+      services,
+      host: listenHost,
+      port: listenPort,
+      portOption: "--listen",
+      nodeId,
+      security: security && secureStage(security.credentials, isRevoked),
+    });
     const port = await server.start();
     server.setServing(false);
     const { pid } = process;
@@ -107,6 +129,14 @@ async function start(command: HostStart): Promise<void> {
   } catch (error) {
     tell({ type: "startFailed", error: NoodleError.from(error).toJSON() });
   }
+}
+
+function isRevoked(nodeId: string): boolean {
+  return security?.revoked.includes(nodeId) === true;
+}
+
+function readCredentials(): Credentials {
+  return must(security, "this worker's certificate").credentials;
 }
 
 function tell(event: HostEvent): void {

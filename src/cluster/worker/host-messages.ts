@@ -1,5 +1,6 @@
+import type { Credentials } from "../../security/index.ts";
+import type { BusyReading } from "../../common/index.ts";
 import type { LoadedEngine, StageInfo } from "../../engine/index.ts";
-import type { BusyReading } from "./busy-window.ts";
 import type { EngineChoice, ErrorJson } from "./engine-messages.ts";
 import type { WorkerTotals } from "../../observe/index.ts";
 
@@ -16,8 +17,12 @@ export interface HostAssignment {
   /** host:port of the next stage's StageService; empty for the last stage. */
   readonly nextAddress: string;
   readonly nextNodeId: string;
+  /** Empty for the first stage. @default "" */
+  readonly previousNodeId?: string;
   /** The engine must be able to look into its steps. */
   readonly hooks: boolean;
+  /** Stages of other epochs go on. @default false: they end */
+  readonly beside?: boolean;
 }
 
 export interface HostStart {
@@ -26,6 +31,14 @@ export interface HostStart {
   /** 0 = any free port. */
   readonly listenPort: number;
   readonly engine: EngineChoice;
+  /** @default undefined: plaintext */
+  readonly security?: HostSecurity | undefined;
+}
+
+/** Who the host is, and who is shut out of its cluster. */
+export interface HostSecurity {
+  readonly credentials: Credentials;
+  readonly revoked: readonly string[];
 }
 
 /** Supervisor to host. */
@@ -34,6 +47,8 @@ export type HostCommand =
   /** `Capabilities` in protobuf, for ReportCapabilities. */
   | { readonly type: "capabilities"; readonly bytes: Uint8Array }
   | { readonly type: "load"; readonly assignment: HostAssignment }
+  /** Another certificate, or another one that is shut out. */
+  | { readonly type: "security"; readonly security: HostSecurity }
   | { readonly type: "retire"; readonly epoch: number }
   | { readonly type: "shutdown" };
 

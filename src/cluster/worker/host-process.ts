@@ -1,9 +1,8 @@
 import { type ChildProcess, fork } from "node:child_process";
 import { toBinary } from "@bufbuild/protobuf";
-import { NoodleError, resolveEntry } from "../../common/index.ts";
+import { BusyWindow, NoodleError, resolveEntry } from "../../common/index.ts";
 import { type Capabilities, CapabilitiesSchema } from "../../protocol/index.ts";
-import { BusyWindow } from "./busy-window.ts";
-import type { HostAssignment, HostCommand, HostEvent, HostStart, LoadedStage } from "./host-messages.ts";
+import type { HostAssignment, HostCommand, HostEvent, HostSecurity, HostStart, LoadedStage } from "./host-messages.ts";
 import { LineRing } from "./line-ring.ts";
 
 const STDERR_LINES = 200;
@@ -82,6 +81,10 @@ export class HostProcess {
 
   setCapabilities(capabilities: Capabilities): void {
     this.#tell({ type: "capabilities", bytes: toBinary(CapabilitiesSchema, capabilities) });
+  }
+
+  secure(security: HostSecurity): void {
+    this.#tell({ type: "security", security });
   }
 
   retire(epoch: number): void {

@@ -6,6 +6,7 @@
  *   node.lock   process id of the worker that uses the name
  *   stages/     stage files, see cluster/stage-files
  */
+export { WorkerMember, type WorkerMemberOptions } from "./member.ts";
 export type { StageReportInit } from "./coordinator-link.ts";
 export type { EngineChoice, EngineKind } from "./engine-messages.ts";
 export { WorkerSupervisor } from "./supervisor.ts";

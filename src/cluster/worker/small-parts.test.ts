@@ -1,7 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { NoodleError, resolveEntry } from "../../common/index.ts";
 import { backoffMs, sleep } from "./backoff.ts";
-import { BusyWindow } from "./busy-window.ts";
 import { parseCpuInfo } from "./capabilities.ts";
 import { LineRing } from "./line-ring.ts";
 import { checkMemory } from "./memory-check.ts";
@@ -56,22 +55,6 @@ describe("checkMemory", () => {
         expect.objectContaining({ code: "MEMORY_INSUFFICIENT", details: expect.objectContaining(sizes) }),
       );
     }
-  });
-});
-
-describe("BusyWindow", () => {
-  it("gives the share of its span, and never more than all", () => {
-    const window = new BusyWindow(1);
-    expect(window.share).toBe(null);
-    window.push({ busyNs: 0, wallNs: 100_000 });
-    expect(window.share).toBe(null);
-    window.push({ busyNs: 450_000, wallNs: 600_000 });
-    expect(window.share).toBe(0.9);
-    window.push({ busyNs: 450_000, wallNs: 1_600_000 });
-    expect(window.share).toBe(0);
-    // A long step is counted when it ends.
-    window.push({ busyNs: 9_000_000, wallNs: 1_700_000 });
-    expect(window.share).toBe(1);
   });
 });
 

@@ -1,5 +1,5 @@
 import { create, type MessageInitShape as Init } from "@bufbuild/protobuf";
-import { must, NoodleError } from "../../common/index.ts";
+import { must, NoodleError, sum } from "../../common/index.ts";
 import type { StageInfo } from "../../engine/index.ts";
 import type { BidiStream } from "../../net/index.ts";
 import {
@@ -21,7 +21,10 @@ import {
   readSessionId,
   StreamRole,
 } from "../../protocol/index.ts";
+import type { PeerIdentity } from "../../security/index.ts";
+import { checkSender } from "./access.ts";
 import { ActiveStage, type ForwardHop } from "./active-stage.ts";
+import { EngineHolder } from "./engine-holder.ts";
 import type { HostAssignment, LoadedStage } from "./host-messages.ts";
 import { makeKvChunks } from "./kv-chunks.ts";
 import { type HopConnection, type HopLimits, NextHop } from "./next-hop.ts";
@@ -35,7 +38,9 @@ import { StepCounter } from "./step-totals.ts";
 export interface StageHostOptions {
   readonly nodeId: string;
   readonly engine: AsyncEngine;
-  readonly connectHop: (address: string, signal: AbortSignal) => Promise<HopConnection>;
+  /** Starts another engine for a stage beside those that serve; it is closed with its stage. @default none: it is refused */
+  readonly startEngine?: () => Promise<AsyncEngine>;
+  readonly connectHop: (address: string, signal: AbortSignal, nodeId: string) => Promise<HopConnection>;
   /** Monotonic. */
   readonly nowMs: () => number;
   readonly random: () => number;
@@ -44,24 +49,37 @@ export interface StageHostOptions {
   readonly onObservation?: (observation: Observation) => void;
 }
 
+/** A stage that serves. */
+interface Activated {
+  readonly stage: ActiveStage;
+  readonly holder: EngineHolder;
+  /** Empty for the first stage. */
+  readonly previousNodeId: string;
+}
+
 export type ReplyStream = BidiStream<Init<typeof ForwardReplySchema>, ForwardRequest>;
 
-/** One stage and its StageService, apart from how the service is bound to a port. */
+/**
+ * The stages of a worker and their StageService, apart from how the service is bound to a port. There is one stage, or
+ * two while a plan follows another; each answers to its own epoch alone.
+ */
 export class StageHost {
   readonly #options: StageHostOptions;
   readonly #counter = new StepCounter();
-  #active: ActiveStage | undefined;
-  #loaded: LoadedStage | undefined;
-  #loadedKey = "";
+  /** Those that serve, by epoch, the oldest first. */
+  readonly #active = new Map<number, Activated>();
+  /** The one whose stage stays loaded when its epoch ends. */
+  #holder: EngineHolder;
   #capabilities: Capabilities | undefined;
 
   constructor(options: StageHostOptions) {
     this.#options = options;
+    this.#holder = new EngineHolder(options.engine);
   }
 
-  /** 0 while no stage is loaded. */
+  /** Of the newest stage; 0 while none is loaded. */
   get epoch(): number {
-    return this.#active?.epoch ?? 0;
+    return Math.max(0, ...this.#active.keys());
   }
 
   /** What it has done since its start. */
@@ -75,44 +93,46 @@ export class StageHost {
   }
 
   get sessions(): number {
-    return this.#active?.keeper.sessions.size ?? 0;
+    return sum([...this.#active.values()].map(({ stage }) => stage.keeper.sessions.size));
   }
 
   /**
-   * Ends the epoch before, loads the stage unless the very same is loaded, tests it, and serves it.
+   * Loads the stage unless the very same is loaded, tests it, and serves it. The epochs before end first, unless it is
+   * loaded beside them.
    *
-   * @throws the engine's errors; CANARY_MISMATCH when the self-test gives two results
+   * @throws the engine's errors; CANARY_MISMATCH when the self-test gives two results; ILLEGAL_STATE where there is no
+   * engine for a second stage. Stages beside it go on.
    */
   async load(assignment: HostAssignment): Promise<LoadedStage> {
-    await this.retire(this.epoch);
-    const { engine } = this.#options;
-    const { stageFile, contextTokens, parallel, threads, maxRows, hooks } = assignment;
-    const config = { stageFile, contextTokens, parallel, threads, maxRows, hookable: hooks };
-    const key = JSON.stringify(config);
-    if (this.#loaded === undefined || this.#loadedKey !== key) {
-      this.#loaded = undefined;
-      const info = await engine.load(config);
-      const canarySha256 = await this.#selfTest();
-      const rowClassesJson = await engine.probe();
-      this.#loaded = { epoch: assignment.epoch, info, canarySha256, rowClassesJson };
-      this.#loadedKey = key;
+    if (assignment.beside !== true) await this.#retireAll();
+    const holder = this.#active.size === 0 ? this.#holder : await this.#startBeside();
+    try {
+      const loaded = { ...(await holder.load(assignment)), epoch: assignment.epoch };
+      const stage = this.#activate(assignment, loaded.info, holder.engine);
+      this.#active.set(assignment.epoch, { stage, holder, previousNodeId: assignment.previousNodeId ?? "" });
+      this.#holder = holder;
+      return loaded;
+    } catch (error) {
+      if (holder !== this.#holder) await holder.engine.close();
+      throw error;
     }
-    const loaded = { ...must(this.#loaded, "loaded stage"), epoch: assignment.epoch };
-    this.#active = this.#activate(assignment, loaded.info);
-    return loaded;
   }
 
-  /** Ends the epoch if it is the current one; the weights stay for the next. */
+  /** Ends the epoch if it serves. The weights of the last one stay for the next. */
   async retire(epoch: number): Promise<void> {
-    const active = this.#active;
-    if (active === undefined || active.epoch !== epoch) return;
-    this.#active = undefined;
-    await active.retire(new NoodleError("STALE_EPOCH", `epoch ${epoch} has ended on this stage`));
+    const active = this.#active.get(epoch);
+    if (active === undefined) return;
+    this.#active.delete(epoch);
+    await active.stage.retire(new NoodleError("STALE_EPOCH", `epoch ${epoch} has ended on this stage`));
+    const last = [...this.#active.values()].at(-1);
+    if (last === undefined) return;
+    this.#holder = last.holder;
+    await active.holder.engine.close();
   }
 
   /** To be called now and then: frees sessions whose lease has run out. */
   async expireSessions(): Promise<void> {
-    await this.#active?.keeper.expire(this.#options.nowMs());
+    for (const { stage } of this.#active.values()) await stage.keeper.expire(this.#options.nowMs());
   }
 
   setCapabilities(capabilities: Capabilities): void {
@@ -120,8 +140,8 @@ export class StageHost {
   }
 
   async close(): Promise<void> {
-    await this.retire(this.epoch);
-    await this.#options.engine.close();
+    await this.#retireAll();
+    await this.#holder.engine.close();
   }
 
   async createSession(request: CreateSessionRequest): Promise<Init<typeof CreateSessionResponseSchema>> {
@@ -144,25 +164,25 @@ export class StageHost {
 
   reportCapabilities(): Init<typeof ReportCapabilitiesResponseSchema> {
     const capabilities = must(this.#capabilities, "capabilities");
-    return { capabilities: { ...capabilities, rowClassesJson: this.#loaded?.rowClassesJson ?? "" } };
+    return { capabilities: { ...capabilities, rowClassesJson: this.#holder.loaded?.rowClassesJson ?? "" } };
   }
 
   async *readKv(request: ReadKvRequest): AsyncGenerator<Init<typeof KvChunkSchema>, void, undefined> {
-    const active = this.#current(Number(request.epoch));
-    const session = active.keeper.sessions.get(readSessionId(request.sessionId));
-    const layers = await this.#options.engine.readKv(session.slot);
+    const { stage, holder } = this.#find(Number(request.epoch));
+    const session = stage.keeper.sessions.get(readSessionId(request.sessionId));
+    const layers = await holder.engine.readKv(session.slot);
     for (const layer of layers) yield* makeKvChunks(layer, request.hashOnly);
   }
 
   /** Serves a stream until it ends. */
-  executeForward(stream: ReplyStream): void {
+  executeForward(stream: ReplyStream, identity: PeerIdentity | null = null): void {
     let steps: StepStream | undefined;
     let opened: { active: ActiveStage; sink: ReplySink } | undefined;
     const forget = (): void => opened?.active.forget(opened.sink);
     stream.listen({
       onMessage: ({ message }) => {
         if (message.case === "open" && opened === undefined) {
-          const active = this.#checkOpen(message.value);
+          const active = this.#checkOpen(message.value, identity);
           const sink = makeSink(stream);
           opened = { active, sink };
           if (message.value.role === StreamRole.RESULTS) active.resultSinks.add(sink);
@@ -188,12 +208,13 @@ export class StageHost {
     });
   }
 
-  #checkOpen(open: OpenStream): ActiveStage {
+  #checkOpen(open: OpenStream, identity: PeerIdentity | null): ActiveStage {
     if (open.protocolVersion !== PROTOCOL_VERSION) {
       const text = `${open.fromNode} speaks protocol ${open.protocolVersion}, this worker ${PROTOCOL_VERSION}`;
       throw new NoodleError("PROTOCOL_MISMATCH", text);
     }
-    const active = this.#current(Number(open.epoch));
+    const { stage: active, previousNodeId } = this.#find(Number(open.epoch));
+    checkSender(identity, open.role, previousNodeId);
     if (open.role !== StreamRole.STEPS && open.role !== StreamRole.RESULTS) {
       throw new NoodleError("FRAME_INVALID", `stream role ${open.role}`);
     }
@@ -204,21 +225,36 @@ export class StageHost {
   }
 
   #current(epoch: number): ActiveStage {
-    const active = this.#active;
-    if (active === undefined) throw new NoodleError("CLUSTER_NOT_READY", "this worker holds no stage at the moment");
-    if (active.epoch !== epoch) {
-      throw new NoodleError("STALE_EPOCH", `epoch ${epoch}, this worker serves epoch ${active.epoch}`, {
-        details: { haveEpoch: active.epoch },
-      });
-    }
-    return active;
+    return this.#find(epoch).stage;
   }
 
-  #activate(assignment: HostAssignment, info: StageInfo): ActiveStage {
-    const { engine, nowMs, nodeId, random, connectHop, hopLimits, onObservation = () => undefined } = this.#options;
+  #find(epoch: number): Activated {
+    const found = this.#active.get(epoch);
+    if (found !== undefined) return found;
+    if (this.#active.size === 0) {
+      throw new NoodleError("CLUSTER_NOT_READY", "this worker holds no stage at the moment");
+    }
+    const have = [...this.#active.keys()].join(" and ");
+    throw new NoodleError("STALE_EPOCH", `epoch ${epoch}, this worker serves epoch ${have}`, {
+      details: { haveEpoch: this.epoch },
+    });
+  }
+
+  async #retireAll(): Promise<void> {
+    for (const epoch of this.#active.keys()) await this.retire(epoch);
+  }
+
+  async #startBeside(): Promise<EngineHolder> {
+    const { startEngine } = this.#options;
+    if (startEngine === undefined) throw new NoodleError("ILLEGAL_STATE", "this worker has one engine for one stage");
+    return new EngineHolder(await startEngine());
+  }
+
+  #activate(assignment: HostAssignment, info: StageInfo, engine: AsyncEngine): ActiveStage {
+    const { nowMs, nodeId, random, connectHop, hopLimits, onObservation = () => undefined } = this.#options;
     const openHop = (onStepError: (stepId: number, error: NoodleError) => void): ForwardHop =>
       new NextHop({
-        connect: (signal) => connectHop(assignment.nextAddress, signal),
+        connect: (signal) => connectHop(assignment.nextAddress, signal, assignment.nextNodeId),
         epoch: assignment.epoch,
         nodeId,
         peer: assignment.nextNodeId === "" ? assignment.nextAddress : assignment.nextNodeId,
@@ -228,16 +264,6 @@ export class StageHost {
       });
     const stage = { assignment, info, engine, nodeId, nowMs, onObservation, counter: this.#counter };
     return new ActiveStage(info.hasHead ? stage : { ...stage, openHop });
-  }
-
-  async #selfTest(): Promise<string> {
-    const { engine } = this.#options;
-    const first = await engine.canary();
-    const second = await engine.canary();
-    if (first === second) return first;
-    throw new NoodleError("CANARY_MISMATCH", "the self-test gave two results for one input", {
-      details: { first, second },
-    });
   }
 }
 

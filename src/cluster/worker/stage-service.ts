@@ -1,12 +1,13 @@
 import { bindService, createClient, type ServiceBinding } from "../../net/index.ts";
 import { StageService } from "../../protocol/index.ts";
+import type { Credentials } from "../../security/index.ts";
 import type { HopConnection } from "./next-hop.ts";
 import type { StageHost } from "./stage-host.ts";
 
 export function bindStageService(host: StageHost): ServiceBinding {
   return bindService(StageService, {
     createSession: (request) => host.createSession(request),
-    executeForward: (stream) => host.executeForward(stream),
+    executeForward: (stream, { identity }) => host.executeForward(stream, identity),
     closeSession: (request) => host.closeSession(request),
     ping: (request) => host.ping(request),
     reportCapabilities: () => host.reportCapabilities(),
@@ -14,9 +15,23 @@ export function bindStageService(host: StageHost): ServiceBinding {
   });
 }
 
-/** A connection of its own for the steps of a hop: nothing else queues before them. */
-export async function connectHop(address: string, signal: AbortSignal): Promise<HopConnection> {
-  const client = createClient(StageService, address);
+/**
+ * A connection of its own for the steps of a hop: nothing else queues before them.
+ *
+ * @param nodeId that must answer there
+ * @param readCredentials undefined = plaintext, and whoever answers is believed
+ */
+export async function connectHop(
+  address: string,
+  signal: AbortSignal,
+  nodeId = "",
+  readCredentials?: () => Credentials,
+): Promise<HopConnection> {
+  const security =
+    readCredentials === undefined
+      ? undefined
+      : { credentials: readCredentials, peer: { role: "node", nodeId } as const };
+  const client = createClient(StageService, address, { security });
   try {
     await client.connect(signal);
     return { stream: await client.rpc.executeForward(), close: () => client.close() };

@@ -5,6 +5,7 @@ import type { WorkerSnapshot } from "../../observe/index.ts";
 import { type Assign, type Capabilities, StageState, toErrorInfo } from "../../protocol/index.ts";
 import type { StageSizes } from "../stage-files/index.ts";
 import { Assignment } from "./assignment.ts";
+import { AssignmentBook } from "./assignment-book.ts";
 import { collectCapabilities, readMemory } from "./capabilities.ts";
 import { CoordinatorLink, type CoordinatorLinkOptions, type StageReportInit } from "./coordinator-link.ts";
 import { HostKeeper } from "./host-keeper.ts";
@@ -25,8 +26,9 @@ export interface WorkerState extends WorkerSnapshot {
 }
 
 /**
- * A worker: joins the coordinator, keeps a stage host alive, and brings it the stage that it is given. One loop does
- * one thing at a time; what arrives meanwhile changes what it finds when it looks again.
+ * A worker: joins the coordinator, keeps a stage host alive, and brings it the stages that it is given: one, or a second
+ * while a plan follows another. One loop does one thing at a time; what arrives meanwhile changes what it finds when it
+ * looks again.
  */
 export class WorkerSupervisor {
   /** Settles when the worker has ended: with an error where it did not end well. */
@@ -38,7 +40,7 @@ export class WorkerSupervisor {
   #identity: NodeIdentity | undefined;
   #link: CoordinatorLink | undefined;
   #hosts: HostKeeper | undefined;
-  #assignment: Assignment | undefined;
+  readonly #assignments = new AssignmentBook();
   #refusal: NoodleError | undefined;
   #kicked = false;
   #wake: (() => void) | undefined;
@@ -73,7 +75,9 @@ export class WorkerSupervisor {
       const { dataDirectory, engine } = this.#options;
       mkdirSync(dataDirectory, { recursive: true });
       this.#identity = claimNodeIdentity(dataDirectory);
+      await this.#options.member?.open(this.nodeId, (error) => this.#options.onNotice?.(error.message));
       this.#hosts = this.#makeHosts();
+      this.#options.member?.onRenewed(() => this.#hosts?.renew());
       await this.#hosts.start(engine.variant);
       await this.#register();
     } catch (error) {
@@ -106,7 +110,7 @@ export class WorkerSupervisor {
       hostRestarts: this.#hosts?.deaths ?? 0,
       observationsDropped: this.#hosts?.observationsDropped ?? 0,
       sessions: stats?.sessions ?? 0,
-      stage: this.#assignment?.describe() ?? null,
+      stage: this.#assignments.served?.describe() ?? null,
       totals: stats?.totals ?? null,
       engineBusyShare: this.#hosts?.host?.busyShare ?? null,
     };
@@ -119,23 +123,25 @@ export class WorkerSupervisor {
 
   async #closeAll(reason: string, error: NoodleError | undefined): Promise<void> {
     this.#closing.abort();
-    this.#assignment?.abort.abort();
+    this.#assignments.abortAll();
     this.#kick();
     await this.#link?.close(reason);
     await this.#hosts?.close();
     await this.#loop;
+    this.#options.member?.[Symbol.dispose]();
     this.#identity?.release();
     this.#settleClosed(error);
   }
 
   #makeHosts(): HostKeeper {
-    const { listenHost = "127.0.0.1", listenPort = 0, engine, dataDirectory } = this.#options;
+    const { listenHost = "127.0.0.1", listenPort = 0, engine, dataDirectory, member } = this.#options;
     return new HostKeeper({
       nodeId: this.nodeId,
       listenHost,
       listenPort,
       engine,
       dataDirectory,
+      readCredentials: member && (() => member.current),
       signal: this.#closing.signal,
       onObservation: (message) => this.#link?.passOn(message) === true,
       onDeath: (error) => this.#takeDeath(error),
@@ -148,6 +154,7 @@ export class WorkerSupervisor {
     if (!this.#closing.signal.aborted) {
       this.#link = new CoordinatorLink({
         address: join,
+        security: this.#options.member?.towardsCoordinator,
         makeRegister: () => this.#makeRegister(),
         makeHeartbeat: () => this.#makeHeartbeat(),
         onRegistered: ({ nodeId }) => {
@@ -156,6 +163,7 @@ export class WorkerSupervisor {
         },
         onAssign: (assign) => this.#takeAssign(assign),
         onRetire: (epoch) => this.#takeRetire(epoch),
+        onRevoked: (nodeIds) => this.#hosts?.revoke(nodeIds),
         onShutdown: (why) => void this.#end(why, undefined),
         onRefused: (error) => {
           this.#refusal = error;
@@ -204,17 +212,15 @@ export class WorkerSupervisor {
   }
 
   #takeAssign(assign: Assign): void {
-    this.#assignment?.abort.abort();
-    this.#assignment = new Assignment(assign);
+    this.#assignments.add(new Assignment(assign));
     this.#kick();
   }
 
   #takeRetire(epoch: number): void {
     this.#hosts?.host?.retire(epoch);
-    if (this.#assignment?.epoch !== epoch) return;
-    this.#assignment.abort.abort();
-    this.#assignment = undefined;
-    this.#link?.forgetReport();
+    if (!this.#assignments.remove(epoch)) return;
+    if (this.#assignments.size === 0) this.#link?.forgetReport();
+    this.#kick();
   }
 
   #kick(): void {
@@ -231,11 +237,13 @@ export class WorkerSupervisor {
       }
       this.#kicked = false;
       if (this.#closing.signal.aborted) return;
-      const assignment = this.#assignment;
+      const assignment = this.#assignments.unsettled;
       const hosts = must(this.#hosts, "stage host");
       try {
         if (hosts.host === undefined) await hosts.restart();
-        if (assignment !== undefined && !assignment.settled) await this.#bringUp(assignment, hosts);
+        if (assignment === undefined) continue;
+        await this.#bringUp(assignment, hosts);
+        this.#kick();
       } catch (thrown) {
         this.#takeFailure(assignment, NoodleError.from(thrown));
       }
@@ -243,23 +251,27 @@ export class WorkerSupervisor {
   }
 
   #takeFailure(assignment: Assignment | undefined, error: NoodleError): void {
-    if (this.#closing.signal.aborted || assignment !== this.#assignment) return this.#kick();
+    if (this.#closing.signal.aborted || (assignment !== undefined && !this.#assignments.has(assignment))) {
+      return this.#kick();
+    }
     if (assignment === undefined || error.code === "ENGINE_ABORTED") {
       const isHopeless = assignment !== undefined && ++assignment.deathsInLoad >= LOAD_ATTEMPTS;
       if (!isHopeless) return this.#kick();
     }
     assignment.settled = true;
     this.#report(assignment, StageState.FAILED, { error: toErrorInfo(error, this.nodeId) });
+    this.#kick();
   }
 
   async #bringUp(assignment: Assignment, hosts: HostKeeper): Promise<void> {
     const { cpuVariant } = assignment.assign;
     if (assignment.prepared === undefined) await this.#prepare(assignment);
     if (await hosts.useVariant(cpuVariant === "" ? this.#options.engine.variant : cpuVariant)) await this.#collect();
+    if (!this.#assignments.has(assignment)) return;
     this.#report(assignment, StageState.LOADING);
     const host = must(hosts.host, "stage host");
     const loaded = await host.load(assignment.makeHostAssignment(this.#options.threads));
-    if (assignment !== this.#assignment) return;
+    if (!this.#assignments.has(assignment)) return host.retire(assignment.epoch);
     assignment.settled = true;
     assignment.loaded = loaded;
     this.#say(assignment.makeReadyReport(loaded, host.pid));
@@ -278,7 +290,7 @@ export class WorkerSupervisor {
         parallel: assign.parallel,
       },
       {
-        checkSizes: (sizes) => this.#checkMemory(sizes),
+        checkSizes: (sizes) => this.#checkMemory(sizes, assignment),
         onProgress: ({ bytesDone, bytesTotal }) => {
           const nowMs = performance.now();
           if (nowMs - saidMs < PROGRESS_MS) return;
@@ -293,17 +305,21 @@ export class WorkerSupervisor {
     collectGarbage();
   }
 
-  #checkMemory(sizes: StageSizes): void {
+  #checkMemory(sizes: StageSizes, assignment: Assignment): void {
     const { memoryLimitBytes = 0 } = this.#options;
+    const { freeBytes } = readMemory();
+    const besideBytes = this.#assignments.bytesBeside(assignment);
+    if (besideBytes > 0) {
+      checkMemory(sizes, memoryLimitBytes === 0 ? 0 : Math.max(1, memoryLimitBytes - besideBytes), freeBytes);
+      return;
+    }
     // What the host holds now is freed before the new stage is loaded.
-    const freeBytes = readMemory().freeBytes + (this.#hosts?.stats?.rssBytes ?? 0);
-    checkMemory(sizes, memoryLimitBytes, freeBytes);
+    checkMemory(sizes, memoryLimitBytes, freeBytes + (this.#hosts?.stats?.rssBytes ?? 0));
   }
 
   #takeDeath(error: NoodleError): void {
     this.#options.onNotice?.(error.message);
-    const assignment = this.#assignment;
-    if (assignment !== undefined) {
+    for (const assignment of this.#assignments) {
       assignment.loseHost();
       this.#report(assignment, StageState.RESTARTING, { error: toErrorInfo(error, this.nodeId) });
     }
@@ -311,7 +327,7 @@ export class WorkerSupervisor {
   }
 
   #report(assignment: Assignment, state: StageState, more: StageReportInit = {}): void {
-    if (assignment === this.#assignment) this.#say(assignment.makeReport(state, this.#hosts?.host?.pid ?? 0, more));
+    if (this.#assignments.has(assignment)) this.#say(assignment.makeReport(state, this.#hosts?.host?.pid ?? 0, more));
   }
 
   #say(report: StageReportInit): void {

@@ -47,6 +47,7 @@ export class ScriptedCoordinator {
           status: unused,
           ping: unused,
           readTrace: unused,
+          replan: unused,
         }),
       ],
     });

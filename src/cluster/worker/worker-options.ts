@@ -1,10 +1,13 @@
 import type { StageFileSource } from "../stage-files/index.ts";
 import type { StageReportInit } from "./coordinator-link.ts";
+import type { WorkerMember } from "./member.ts";
 import type { EngineChoice } from "./engine-messages.ts";
 
 export interface WorkerOptions {
   /** host:port of the coordinator. */
   readonly join: string;
+  /** Its membership, which ends with the worker. @default undefined: a cluster in plaintext */
+  readonly member?: WorkerMember | undefined;
   /** @default "127.0.0.1" */
   readonly listenHost?: string;
   /** 0 = any free port. @default 0 */

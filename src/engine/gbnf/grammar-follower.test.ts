@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { GrammarFollower } from "./grammar-follower.ts";
-import { parseGrammar } from "./parse-grammar.ts";
+import { parseGrammar } from "../../gbnf/index.ts";
 import { Vocabulary } from "./vocabulary.ts";
 
 const BYTES = Array.from({ length: 256 }, (_, byte) => Uint8Array.of(byte));

@@ -1,4 +1,4 @@
-import type { Grammar } from "./grammar.ts";
+import type { Grammar } from "../../gbnf/index.ts";
 import { type GrammarStep, StackTable } from "./stack-table.ts";
 import { canStand, type TextPlace, walkByte } from "./text-walker.ts";
 import type { Vocabulary } from "./vocabulary.ts";

@@ -1,4 +1,4 @@
-import { type Grammar, matchesRange } from "./grammar.ts";
+import { type Grammar, rangesHold } from "../../gbnf/index.ts";
 
 /** What remains to be matched: the element at `at`, and then what lies below. */
 export interface StackNode {
@@ -50,7 +50,7 @@ export class StackTable {
 
   start(): GrammarState {
     const { rules, root } = this.#grammar;
-    return this.#close((rules[root] ?? []).map((start) => this.#enter(start, null))).state as GrammarState;
+    return this.#close((rules[root]?.starts ?? []).map((start) => this.#enter(start, null))).state as GrammarState;
   }
 
   /** Where the text stands with one more character. */
@@ -101,12 +101,12 @@ export class StackTable {
 
   #matches(at: number, first: number, last: number): boolean {
     const element = this.#grammar.elements[at];
-    return element?.kind === "char" && matchesRange(element, first, last);
+    return element?.type === "chars" && rangesHold(element.ranges, first, last);
   }
 
   /** The stack that goes on at `at`: what lies below where an alternative ends there. */
   #enter(at: number, below: StackNode | null): StackNode | null {
-    return this.#grammar.elements[at] === null ? below : this.#node(at, below);
+    return this.#grammar.elements[at]?.type === "end" ? below : this.#node(at, below);
   }
 
   /** Follows rules down to characters, in the order of alternatives. */
@@ -127,12 +127,12 @@ export class StackTable {
       if (seen.has(node.id)) continue;
       seen.add(node.id);
       const element = elements[node.at];
-      if (element?.kind !== "rule") {
+      if (element?.type !== "rule") {
         if (tops.length < MAX_STACKS) tops.push(node);
         continue;
       }
       const below = this.#enter(node.at + 1, node.below);
-      const starts = rules[element.rule] ?? [];
+      const starts = rules[element.rule]?.starts ?? [];
       for (let i = starts.length - 1; i >= 0; i--) todo.push(this.#enter(starts[i] as number, below));
     }
     return tops.length === 0 && !accepts ? NO_STATE : { state: this.#state(tops, accepts), cost };

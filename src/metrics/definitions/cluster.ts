@@ -52,6 +52,22 @@ export const CLUSTER_METRICS = {
     help: "1 while the node is in the cluster; a lost node's series are removed.",
     formula: "1",
   },
+  noodle_stage_engine_busy_ratio: {
+    type: "gauge",
+    owners: COORDINATOR,
+    labels: ["stage"],
+    unit: "ratio",
+    help: "Part of the last seconds in which the engine thread of a stage's holder computed.",
+    formula: "time computing / time passed, by the holder's own clock, between its heartbeats of the last 5 s",
+  },
+  noodle_coordinator_cpu_ratio: {
+    type: "gauge",
+    owners: COORDINATOR,
+    labels: [],
+    unit: "ratio",
+    help: "Part of its machine's CPU time that the coordinator's process took in the last seconds.",
+    formula: "(user + system time) / (time passed x cores), last 5 s",
+  },
   noodle_node_weights_bytes: {
     type: "gauge",
     owners: COORDINATOR,

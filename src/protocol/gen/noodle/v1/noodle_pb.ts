@@ -10,7 +10,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file noodle/v1/noodle.proto.
  */
 export const file_noodle_v1_noodle: GenFile = /*@__PURE__*/
-  fileDesc("ChZub29kbGUvdjEvbm9vZGxlLnByb3RvEglub29kbGUudjEiqwMKDENhcGFiaWxpdGllcxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgNEg8KB25vZGVfaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIaChJub29kbGVjb3JlX3ZlcnNpb24YBCABKAkSFAoMZW5naW5lX2J1aWxkGAUgASgJEhMKC2NwdV92YXJpYW50GAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIUCgxjcHVfZmVhdHVyZXMYCCADKAkSDQoFY29yZXMYCSABKA0SGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAogASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAsgASgEEhoKEm1lbW9yeV9saW1pdF9ieXRlcxgMIAEoBBIiCgdkZXZpY2VzGA0gAygLMhEubm9vZGxlLnYxLkRldmljZRIXCg9kaXNrX2ZyZWVfYnl0ZXMYDiABKAQSFgoOZGF0YV9kaXJlY3RvcnkYDyABKAkSDwoHdGhyZWFkcxgQIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGBEgASgJEhAKCHBsYXRmb3JtGBIgASgJIlsKBkRldmljZRIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAMgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAQgASgEIlEKCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSFAoMZGV0YWlsc19qc29uGAMgASgJEg8KB25vZGVfaWQYBCABKAkilQIKCFNhbXBsaW5nEhMKC3RlbXBlcmF0dXJlGAEgASgCEg0KBXRvcF9rGAIgASgNEg0KBXRvcF9wGAMgASgCEg0KBW1pbl9wGAQgASgCEhYKDnJlcGVhdF9wZW5hbHR5GAUgASgCEgwKBHNlZWQYBiABKA0SEQoJdHlwaWNhbF9wGAcgASgCEhgKEHByZXNlbmNlX3BlbmFsdHkYCCABKAISGQoRZnJlcXVlbmN5X3BlbmFsdHkYCSABKAISGwoTcGVuYWx0eV9sYXN0X3Rva2VucxgKIAEoDRIWCg5iaWFzX3Rva2VuX2lkcxgLIAMoBRITCgtiaWFzX3ZhbHVlcxgMIAMoAhIPCgdncmFtbWFyGA0gASgJIt4BChRDcmVhdGVTZXNzaW9uUmVxdWVzdBINCgVlcG9jaBgBIAEoBBISCgpzZXNzaW9uX2lkGAIgASgMEg0KBWZlbmNlGAMgASgNEgwKBHNsb3QYBCABKA0SJQoIc2FtcGxpbmcYBSABKAsyEy5ub29kbGUudjEuU2FtcGxpbmcSEAoIbGVhc2VfbXMYBiABKA0SEwoLd2FudF9sb2dpdHMYByABKAgSFQoNcHJvbXB0X3Rva2VucxgIIAEoDRIhCgZwcmVmaXgYCSABKAsyES5ub29kbGUudjEuUHJlZml4IjoKBlByZWZpeBISCgpzZXNzaW9uX2lkGAEgASgMEgwKBHNsb3QYAiABKA0SDgoGdG9rZW5zGAMgASgNIi4KFUNyZWF0ZVNlc3Npb25SZXNwb25zZRIVCg1uZXh0X3Bvc2l0aW9uGAEgASgNIlgKE0Nsb3NlU2Vzc2lvblJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBINCgVmZW5jZRgDIAEoDRIPCgdrZWVwX2t2GAQgASgIIjwKFENsb3NlU2Vzc2lvblJlc3BvbnNlEg8KB2V4aXN0ZWQYASABKAgSEwoLa2VwdF90b2tlbnMYAiABKA0iagoORm9yd2FyZFJlcXVlc3QSJQoEb3BlbhgBIAEoCzIVLm5vb2RsZS52MS5PcGVuU3RyZWFtSAASJgoFY2h1bmsYAiABKAsyFS5ub29kbGUudjEuRnJhbWVDaHVua0gAQgkKB21lc3NhZ2UibQoKT3BlblN0cmVhbRINCgVlcG9jaBgBIAEoBBIjCgRyb2xlGAIgASgOMhUubm9vZGxlLnYxLlN0cmVhbVJvbGUSEQoJZnJvbV9ub2RlGAMgASgJEhgKEHByb3RvY29sX3ZlcnNpb24YBCABKA0iKAoKRnJhbWVDaHVuaxIMCgRkYXRhGAEgASgMEgwKBGxhc3QYAiABKAgisQEKDEZvcndhcmRSZXBseRIjCgZvcGVuZWQYASABKAsyES5ub29kbGUudjEuT3BlbmVkSAASIQoDYWNrGAIgASgLMhIubm9vZGxlLnYxLlN0ZXBBY2tIABInCgZyZXN1bHQYAyABKAsyFS5ub29kbGUudjEuU3RlcFJlc3VsdEgAEiUKBWVycm9yGAQgASgLMhQubm9vZGxlLnYxLlN0ZXBFcnJvckgAQgkKB21lc3NhZ2UiOQoGT3BlbmVkEg0KBWVwb2NoGAEgASgEEg8KB25vZGVfaWQYAiABKAkSDwoHY3JlZGl0cxgDIAEoDSItCgdTdGVwQWNrEg8KB3N0ZXBfaWQYASABKAQSEQoJaW5zaWRlX25zGAIgASgEIkEKCVN0ZXBFcnJvchIPCgdzdGVwX2lkGAEgASgEEiMKBWVycm9yGAIgASgLMhQubm9vZGxlLnYxLkVycm9ySW5mbyJ6CgtTdGFnZVRpbWluZxINCgVzdGFnZRgBIAEoDRIQCghxdWV1ZV9ucxgCIAEoBBISCgpjb21wdXRlX25zGAMgASgEEhQKDHNlcmlhbGl6ZV9ucxgEIAEoBBIOCgZob3BfbnMYBSABKAQSEAoIYnl0ZXNfaW4YBiABKA0imQEKClN0ZXBSZXN1bHQSDwoHc3RlcF9pZBgBIAEoBBInCgZ0b2tlbnMYAiADKAsyFy5ub29kbGUudjEuU2FtcGxlZFRva2VuEicKB3RpbWluZ3MYAyADKAsyFi5ub29kbGUudjEuU3RhZ2VUaW1pbmcSKAoIbG9ncHJvYnMYBCADKAsyFi5ub29kbGUudjEuUm93TG9ncHJvYnMidQoMU2FtcGxlZFRva2VuEhIKCnNlc3Npb25faWQYASABKAwSDQoFZmVuY2UYAiABKA0SDgoGYnJhbmNoGAMgASgNEhAKCHBvc2l0aW9uGAQgASgNEhAKCHRva2VuX2lkGAUgASgFEg4KBmxvZ2l0cxgGIAEoDCKDAQoLUm93TG9ncHJvYnMSEgoKc2Vzc2lvbl9pZBgBIAEoDBIQCghwb3NpdGlvbhgCIAEoDRIQCgh0b2tlbl9pZBgDIAEoBRIPCgdsb2dwcm9iGAQgASgCEhUKDXRvcF90b2tlbl9pZHMYBSADKAUSFAoMdG9wX2xvZ3Byb2JzGAYgAygCIh4KC1BpbmdSZXF1ZXN0Eg8KB3BheWxvYWQYASABKAwiYwoMUGluZ1Jlc3BvbnNlEg8KB3BheWxvYWQYASABKAwSDwoHbm9kZV9pZBgCIAEoCRINCgVlcG9jaBgDIAEoBBIRCglpbnNpZGVfbnMYBCABKAQSDwoHbW9ub19ucxgFIAEoBCIbChlSZXBvcnRDYXBhYmlsaXRpZXNSZXF1ZXN0IksKGlJlcG9ydENhcGFiaWxpdGllc1Jlc3BvbnNlEi0KDGNhcGFiaWxpdGllcxgBIAEoCzIXLm5vb2RsZS52MS5DYXBhYmlsaXRpZXMiRQoNUmVhZEt2UmVxdWVzdBINCgVlcG9jaBgBIAEoBBISCgpzZXNzaW9uX2lkGAIgASgMEhEKCWhhc2hfb25seRgDIAEoCCJzCgdLdkNodW5rEg0KBWJsb2NrGAEgASgNEhAKCGlzX3ZhbHVlGAIgASgIEhQKDG9mZnNldF9ieXRlcxgDIAEoBBITCgt0b3RhbF9ieXRlcxgEIAEoBBIMCgRkYXRhGAUgASgMEg4KBnNoYTI1NhgGIAEoDCLtAQoNV29ya2VyTWVzc2FnZRInCghyZWdpc3RlchgBIAEoCzITLm5vb2RsZS52MS5SZWdpc3RlckgAEikKCWhlYXJ0YmVhdBgCIAEoCzIULm5vb2RsZS52MS5IZWFydGJlYXRIABInCgVzdGFnZRgDIAEoCzIWLm5vb2RsZS52MS5TdGFnZVJlcG9ydEgAEiUKB2xlYXZpbmcYBCABKAsyEi5ub29kbGUudjEuTGVhdmluZ0gAEi0KC29ic2VydmF0aW9uGAUgASgLMhYubm9vZGxlLnYxLk9ic2VydmF0aW9uSABCCQoHbWVzc2FnZSJ9CghSZWdpc3RlchItCgxjYXBhYmlsaXRpZXMYASABKAsyFy5ub29kbGUudjEuQ2FwYWJpbGl0aWVzEhUKDXN0YWdlX2FkZHJlc3MYAiABKAkSFgoOc3VwZXJ2aXNvcl9waWQYAyABKA0SEwoLaW5jYXJuYXRpb24YBCABKAwimgEKCUhlYXJ0YmVhdBILCgNzZXEYASABKAQSEQoJcnNzX2J5dGVzGAIgASgEEg0KBWVwb2NoGAMgASgEEhAKCHNlc3Npb25zGAQgASgNEhwKFG9ic2VydmF0aW9uc19kcm9wcGVkGAUgASgEEhYKDmVuZ2luZV9idXN5X25zGAYgASgEEhYKDmVuZ2luZV93YWxsX25zGAcgASgEIoIDCgtPYnNlcnZhdGlvbhINCgVlcG9jaBgBIAEoBBIPCgdzdGVwX2lkGAIgASgEEg0KBXN0YWdlGAMgASgNEg0KBWxldmVsGAQgASgNEgwKBHJvd3MYBSABKA0SEgoKYXJyaXZhbF9ucxgGIAEoBBIYChBjb21wdXRlX3N0YXJ0X25zGAcgASgEEhYKDmNvbXB1dGVfZW5kX25zGAggASgEEg8KB3NlbnRfbnMYCSABKAQSDwoHc3RlcF9ucxgKIAEoBBIPCgdob29rX25zGAsgASgEEhMKC290aGVyX25vZGVzGAwgASgNEhAKCGxlYXJuaW5nGA0gASgIEg0KBXJvbGVzGA4gAygJEhQKDHNlZ21lbnRfdW5pdBgPIAMoDRIUCgxzZWdtZW50X3JvbGUYECADKA0SGAoQc2VnbWVudF9zdGFydF9ucxgRIAMoBBIbChNzZWdtZW50X2R1cmF0aW9uX25zGBIgAygEEhUKDXNlZ21lbnRfbm9kZXMYEyADKA0iswIKC1N0YWdlUmVwb3J0Eg0KBWVwb2NoGAEgASgEEiQKBXN0YXRlGAIgASgOMhUubm9vZGxlLnYxLlN0YWdlU3RhdGUSEgoKYnl0ZXNfZG9uZRgDIAEoBBITCgtieXRlc190b3RhbBgEIAEoBBIeChZ3ZWlnaHRzX2J5dGVzX3JlY2VpdmVkGAUgASgEEhUKDXdlaWdodHNfYnl0ZXMYBiABKAQSEAoIa3ZfYnl0ZXMYByABKAQSFQoNY29tcHV0ZV9ieXRlcxgIIAEoBBIVCg1jYW5hcnlfc2hhMjU2GAkgASgJEiMKBWVycm9yGAogASgLMhQubm9vZGxlLnYxLkVycm9ySW5mbxIQCghob3N0X3BpZBgLIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGAwgASgJIhkKB0xlYXZpbmcSDgoGcmVhc29uGAEgASgJIpoCChJDb29yZGluYXRvck1lc3NhZ2USKwoKcmVnaXN0ZXJlZBgBIAEoCzIVLm5vb2RsZS52MS5SZWdpc3RlcmVkSAASIwoGYXNzaWduGAIgASgLMhEubm9vZGxlLnYxLkFzc2lnbkgAEjAKDWhlYXJ0YmVhdF9hY2sYAyABKAsyFy5ub29kbGUudjEuSGVhcnRiZWF0QWNrSAASIwoGcmV0aXJlGAQgASgLMhEubm9vZGxlLnYxLlJldGlyZUgAEicKCHNodXRkb3duGAUgASgLMhMubm9vZGxlLnYxLlNodXRkb3duSAASJwoHcmVmdXNlZBgGIAEoCzIULm5vb2RsZS52MS5FcnJvckluZm9IAEIJCgdtZXNzYWdlImAKClJlZ2lzdGVyZWQSDwoHbm9kZV9pZBgBIAEoCRIZChFjb29yZGluYXRvcl9lcG9jaBgCIAEoBBIUCgxoZWFydGJlYXRfbXMYAyABKA0SEAoIbGVhc2VfbXMYBCABKA0iGwoMSGVhcnRiZWF0QWNrEgsKA3NlcRgBIAEoBCK7AgoGQXNzaWduEg0KBWVwb2NoGAEgASgEEg0KBXN0YWdlGAIgASgNEhMKC3N0YWdlX2NvdW50GAMgASgNEhIKCmZpcnN0X3VuaXQYBCABKA0SEAoIZW5kX3VuaXQYBSABKA0SDwoHdGhyZWFkcxgGIAEoDRITCgtjcHVfdmFyaWFudBgHIAEoCRIWCg5jb250ZXh0X3Rva2VucxgIIAEoDRIQCghwYXJhbGxlbBgJIAEoDRIQCghtYXhfcm93cxgKIAEoDRInCgVtb2RlbBgLIAEoCzIYLm5vb2RsZS52MS5Nb2RlbElkZW50aXR5EhQKDG5leHRfYWRkcmVzcxgMIAEoCRIUCgxuZXh0X25vZGVfaWQYDSABKAkSEgoKdW52ZXJpZmllZBgOIAEoCBINCgVob29rcxgPIAEoCCKIAQoNTW9kZWxJZGVudGl0eRIMCgRwYXRoGAEgASgJEhMKC3NoYXJkX2J5dGVzGAIgAygEEhUKDWhlYWRlcl9zaGEyNTYYAyABKAwSFQoNc291cmNlX3NoYTI1NhgEIAEoDBImCgd0ZW5zb3JzGAUgAygLMhUubm9vZGxlLnYxLlRlbnNvckhhc2giKgoKVGVuc29ySGFzaBIMCgRuYW1lGAEgASgJEg4KBnNoYTI1NhgCIAEoDCIXCgZSZXRpcmUSDQoFZXBvY2gYASABKAQiGgoIU2h1dGRvd24SDgoGcmVhc29uGAEgASgJIlEKEkZldGNoUmFuZ2VzUmVxdWVzdBIVCg1zb3VyY2Vfc2hhMjU2GAEgASgMEiQKBnJhbmdlcxgCIAMoCzIULm5vb2RsZS52MS5CeXRlUmFuZ2UiOgoJQnl0ZVJhbmdlEg0KBXNoYXJkGAEgASgNEg4KBm9mZnNldBgCIAEoBBIOCgZsZW5ndGgYAyABKAQiSQoKUmFuZ2VDaHVuaxINCgVyYW5nZRgBIAEoDRIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDBIOCgZjcmMzMmMYBCABKA0i3gEKD0dlbmVyYXRlUmVxdWVzdBIOCgZwcm9tcHQYASABKAkSGAoQcHJvbXB0X3Rva2VuX2lkcxgCIAMoBRISCgptYXhfdG9rZW5zGAMgASgNEiUKCHNhbXBsaW5nGAQgASgLMhMubm9vZGxlLnYxLlNhbXBsaW5nEhIKCmlnbm9yZV9lb3MYBSABKAgSEwoLd2FudF9sb2dpdHMYBiABKAgSFgoOd2FudF9rdl9oYXNoZXMYByABKAgSFAoMcHJlZmlsbF9yb3dzGAggASgNEg8KB29ic2VydmUYCSABKAkinQEKDUdlbmVyYXRlRXZlbnQSLQoHc3RhcnRlZBgBIAEoCzIaLm5vb2RsZS52MS5HZW5lcmF0ZVN0YXJ0ZWRIABIpCgV0b2tlbhgCIAEoCzIYLm5vb2RsZS52MS5HZW5lcmF0ZVRva2VuSAASJwoEZG9uZRgDIAEoCzIXLm5vb2RsZS52MS5HZW5lcmF0ZURvbmVIAEIJCgdtZXNzYWdlIj8KD0dlbmVyYXRlU3RhcnRlZBISCgpzZXNzaW9uX2lkGAEgASgMEhgKEHByb21wdF90b2tlbl9pZHMYAiADKAUiTgoNR2VuZXJhdGVUb2tlbhINCgVpbmRleBgBIAEoDRIQCgh0b2tlbl9pZBgCIAEoBRIMCgR0ZXh0GAMgASgJEg4KBmxvZ2l0cxgEIAEoDCK/AQoKU3RhZ2VTdGF0cxIMCgRub2RlGAEgASgJEhIKCmZpcnN0X3VuaXQYAiABKA0SEAoIZW5kX3VuaXQYAyABKA0SFgoOY29tcHV0ZV9tc19wNTAYBCABKAESFAoMcXVldWVfbXNfcDUwGAUgASgBEhIKCmhvcF9tc19wNTAYBiABKAESEQoJaG9wX2tub3duGAcgASgIEhUKDXdlaWdodHNfYnl0ZXMYCCABKAQSEQoJcnNzX2J5dGVzGAkgASgEIjsKBkt2SGFzaBINCgVibG9jaxgBIAEoDRIQCghrX3NoYTI1NhgCIAEoDBIQCgh2X3NoYTI1NhgDIAEoDCKuAQoMR2VuZXJhdGVEb25lEhUKDWZpbmlzaF9yZWFzb24YASABKAkSDwoHdHRmdF9tcxgCIAEoARIdChVkZWNvZGVfdG9rZW5zX3Blcl9zZWMYAyABKAESJQoGc3RhZ2VzGAQgAygLMhUubm9vZGxlLnYxLlN0YWdlU3RhdHMSHQoCa3YYBSADKAsyES5ub29kbGUudjEuS3ZIYXNoEhEKCXN0ZXBfcm93cxgGIAMoDSImChBSZWFkVHJhY2VSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAwiGgoKVHJhY2VDaHVuaxIMCgRkYXRhGAEgASgMIg8KDVN0YXR1c1JlcXVlc3QiHgoOU3RhdHVzUmVzcG9uc2USDAoEanNvbhgBIAEoCSpZCgpTdHJlYW1Sb2xlEhsKF1NUUkVBTV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRU1RSRUFNX1JPTEVfU1RFUFMQARIXChNTVFJFQU1fUk9MRV9SRVNVTFRTEAIqpwEKClN0YWdlU3RhdGUSGwoXU1RBR0VfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRTVEFHRV9TVEFURV9GRVRDSElORxABEhcKE1NUQUdFX1NUQVRFX0xPQURJTkcQAhIVChFTVEFHRV9TVEFURV9SRUFEWRADEhYKElNUQUdFX1NUQVRFX0ZBSUxFRBAEEhoKFlNUQUdFX1NUQVRFX1JFU1RBUlRJTkcQBTLTAwoMU3RhZ2VTZXJ2aWNlElIKDUNyZWF0ZVNlc3Npb24SHy5ub29kbGUudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIC5ub29kbGUudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkgKDkV4ZWN1dGVGb3J3YXJkEhkubm9vZGxlLnYxLkZvcndhcmRSZXF1ZXN0Ghcubm9vZGxlLnYxLkZvcndhcmRSZXBseSgBMAESTwoMQ2xvc2VTZXNzaW9uEh4ubm9vZGxlLnYxLkNsb3NlU2Vzc2lvblJlcXVlc3QaHy5ub29kbGUudjEuQ2xvc2VTZXNzaW9uUmVzcG9uc2USNwoEUGluZxIWLm5vb2RsZS52MS5QaW5nUmVxdWVzdBoXLm5vb2RsZS52MS5QaW5nUmVzcG9uc2USYQoSUmVwb3J0Q2FwYWJpbGl0aWVzEiQubm9vZGxlLnYxLlJlcG9ydENhcGFiaWxpdGllc1JlcXVlc3QaJS5ub29kbGUudjEuUmVwb3J0Q2FwYWJpbGl0aWVzUmVzcG9uc2USOAoGUmVhZEt2Ehgubm9vZGxlLnYxLlJlYWRLdlJlcXVlc3QaEi5ub29kbGUudjEuS3ZDaHVuazABMtgCChJDb29yZGluYXRvclNlcnZpY2USQwoESm9pbhIYLm5vb2RsZS52MS5Xb3JrZXJNZXNzYWdlGh0ubm9vZGxlLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESQgoIR2VuZXJhdGUSGi5ub29kbGUudjEuR2VuZXJhdGVSZXF1ZXN0Ghgubm9vZGxlLnYxLkdlbmVyYXRlRXZlbnQwARI9CgZTdGF0dXMSGC5ub29kbGUudjEuU3RhdHVzUmVxdWVzdBoZLm5vb2RsZS52MS5TdGF0dXNSZXNwb25zZRI3CgRQaW5nEhYubm9vZGxlLnYxLlBpbmdSZXF1ZXN0Ghcubm9vZGxlLnYxLlBpbmdSZXNwb25zZRJBCglSZWFkVHJhY2USGy5ub29kbGUudjEuUmVhZFRyYWNlUmVxdWVzdBoVLm5vb2RsZS52MS5UcmFjZUNodW5rMAEyWAoPVHJhbnNmZXJTZXJ2aWNlEkUKC0ZldGNoUmFuZ2VzEh0ubm9vZGxlLnYxLkZldGNoUmFuZ2VzUmVxdWVzdBoVLm5vb2RsZS52MS5SYW5nZUNodW5rMAFiBnByb3RvMw");
+  fileDesc("ChZub29kbGUvdjEvbm9vZGxlLnByb3RvEglub29kbGUudjEiqwMKDENhcGFiaWxpdGllcxIYChBwcm90b2NvbF92ZXJzaW9uGAEgASgNEg8KB25vZGVfaWQYAiABKAkSDAoEbmFtZRgDIAEoCRIaChJub29kbGVjb3JlX3ZlcnNpb24YBCABKAkSFAoMZW5naW5lX2J1aWxkGAUgASgJEhMKC2NwdV92YXJpYW50GAYgASgJEhEKCWNwdV9tb2RlbBgHIAEoCRIUCgxjcHVfZmVhdHVyZXMYCCADKAkSDQoFY29yZXMYCSABKA0SGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAogASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAsgASgEEhoKEm1lbW9yeV9saW1pdF9ieXRlcxgMIAEoBBIiCgdkZXZpY2VzGA0gAygLMhEubm9vZGxlLnYxLkRldmljZRIXCg9kaXNrX2ZyZWVfYnl0ZXMYDiABKAQSFgoOZGF0YV9kaXJlY3RvcnkYDyABKAkSDwoHdGhyZWFkcxgQIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGBEgASgJEhAKCHBsYXRmb3JtGBIgASgJIlsKBkRldmljZRIMCgRuYW1lGAEgASgJEgwKBGtpbmQYAiABKAkSGgoSbWVtb3J5X3RvdGFsX2J5dGVzGAMgASgEEhkKEW1lbW9yeV9mcmVlX2J5dGVzGAQgASgEIlEKCUVycm9ySW5mbxIMCgRjb2RlGAEgASgJEg8KB21lc3NhZ2UYAiABKAkSFAoMZGV0YWlsc19qc29uGAMgASgJEg8KB25vZGVfaWQYBCABKAkilQIKCFNhbXBsaW5nEhMKC3RlbXBlcmF0dXJlGAEgASgCEg0KBXRvcF9rGAIgASgNEg0KBXRvcF9wGAMgASgCEg0KBW1pbl9wGAQgASgCEhYKDnJlcGVhdF9wZW5hbHR5GAUgASgCEgwKBHNlZWQYBiABKA0SEQoJdHlwaWNhbF9wGAcgASgCEhgKEHByZXNlbmNlX3BlbmFsdHkYCCABKAISGQoRZnJlcXVlbmN5X3BlbmFsdHkYCSABKAISGwoTcGVuYWx0eV9sYXN0X3Rva2VucxgKIAEoDRIWCg5iaWFzX3Rva2VuX2lkcxgLIAMoBRITCgtiaWFzX3ZhbHVlcxgMIAMoAhIPCgdncmFtbWFyGA0gASgJIt4BChRDcmVhdGVTZXNzaW9uUmVxdWVzdBINCgVlcG9jaBgBIAEoBBISCgpzZXNzaW9uX2lkGAIgASgMEg0KBWZlbmNlGAMgASgNEgwKBHNsb3QYBCABKA0SJQoIc2FtcGxpbmcYBSABKAsyEy5ub29kbGUudjEuU2FtcGxpbmcSEAoIbGVhc2VfbXMYBiABKA0SEwoLd2FudF9sb2dpdHMYByABKAgSFQoNcHJvbXB0X3Rva2VucxgIIAEoDRIhCgZwcmVmaXgYCSABKAsyES5ub29kbGUudjEuUHJlZml4IjoKBlByZWZpeBISCgpzZXNzaW9uX2lkGAEgASgMEgwKBHNsb3QYAiABKA0SDgoGdG9rZW5zGAMgASgNIi4KFUNyZWF0ZVNlc3Npb25SZXNwb25zZRIVCg1uZXh0X3Bvc2l0aW9uGAEgASgNIlgKE0Nsb3NlU2Vzc2lvblJlcXVlc3QSDQoFZXBvY2gYASABKAQSEgoKc2Vzc2lvbl9pZBgCIAEoDBINCgVmZW5jZRgDIAEoDRIPCgdrZWVwX2t2GAQgASgIIjwKFENsb3NlU2Vzc2lvblJlc3BvbnNlEg8KB2V4aXN0ZWQYASABKAgSEwoLa2VwdF90b2tlbnMYAiABKA0iagoORm9yd2FyZFJlcXVlc3QSJQoEb3BlbhgBIAEoCzIVLm5vb2RsZS52MS5PcGVuU3RyZWFtSAASJgoFY2h1bmsYAiABKAsyFS5ub29kbGUudjEuRnJhbWVDaHVua0gAQgkKB21lc3NhZ2UibQoKT3BlblN0cmVhbRINCgVlcG9jaBgBIAEoBBIjCgRyb2xlGAIgASgOMhUubm9vZGxlLnYxLlN0cmVhbVJvbGUSEQoJZnJvbV9ub2RlGAMgASgJEhgKEHByb3RvY29sX3ZlcnNpb24YBCABKA0iKAoKRnJhbWVDaHVuaxIMCgRkYXRhGAEgASgMEgwKBGxhc3QYAiABKAgisQEKDEZvcndhcmRSZXBseRIjCgZvcGVuZWQYASABKAsyES5ub29kbGUudjEuT3BlbmVkSAASIQoDYWNrGAIgASgLMhIubm9vZGxlLnYxLlN0ZXBBY2tIABInCgZyZXN1bHQYAyABKAsyFS5ub29kbGUudjEuU3RlcFJlc3VsdEgAEiUKBWVycm9yGAQgASgLMhQubm9vZGxlLnYxLlN0ZXBFcnJvckgAQgkKB21lc3NhZ2UiOQoGT3BlbmVkEg0KBWVwb2NoGAEgASgEEg8KB25vZGVfaWQYAiABKAkSDwoHY3JlZGl0cxgDIAEoDSItCgdTdGVwQWNrEg8KB3N0ZXBfaWQYASABKAQSEQoJaW5zaWRlX25zGAIgASgEIkEKCVN0ZXBFcnJvchIPCgdzdGVwX2lkGAEgASgEEiMKBWVycm9yGAIgASgLMhQubm9vZGxlLnYxLkVycm9ySW5mbyJ6CgtTdGFnZVRpbWluZxINCgVzdGFnZRgBIAEoDRIQCghxdWV1ZV9ucxgCIAEoBBISCgpjb21wdXRlX25zGAMgASgEEhQKDHNlcmlhbGl6ZV9ucxgEIAEoBBIOCgZob3BfbnMYBSABKAQSEAoIYnl0ZXNfaW4YBiABKA0imQEKClN0ZXBSZXN1bHQSDwoHc3RlcF9pZBgBIAEoBBInCgZ0b2tlbnMYAiADKAsyFy5ub29kbGUudjEuU2FtcGxlZFRva2VuEicKB3RpbWluZ3MYAyADKAsyFi5ub29kbGUudjEuU3RhZ2VUaW1pbmcSKAoIbG9ncHJvYnMYBCADKAsyFi5ub29kbGUudjEuUm93TG9ncHJvYnMidQoMU2FtcGxlZFRva2VuEhIKCnNlc3Npb25faWQYASABKAwSDQoFZmVuY2UYAiABKA0SDgoGYnJhbmNoGAMgASgNEhAKCHBvc2l0aW9uGAQgASgNEhAKCHRva2VuX2lkGAUgASgFEg4KBmxvZ2l0cxgGIAEoDCKDAQoLUm93TG9ncHJvYnMSEgoKc2Vzc2lvbl9pZBgBIAEoDBIQCghwb3NpdGlvbhgCIAEoDRIQCgh0b2tlbl9pZBgDIAEoBRIPCgdsb2dwcm9iGAQgASgCEhUKDXRvcF90b2tlbl9pZHMYBSADKAUSFAoMdG9wX2xvZ3Byb2JzGAYgAygCIh4KC1BpbmdSZXF1ZXN0Eg8KB3BheWxvYWQYASABKAwiYwoMUGluZ1Jlc3BvbnNlEg8KB3BheWxvYWQYASABKAwSDwoHbm9kZV9pZBgCIAEoCRINCgVlcG9jaBgDIAEoBBIRCglpbnNpZGVfbnMYBCABKAQSDwoHbW9ub19ucxgFIAEoBCIbChlSZXBvcnRDYXBhYmlsaXRpZXNSZXF1ZXN0IksKGlJlcG9ydENhcGFiaWxpdGllc1Jlc3BvbnNlEi0KDGNhcGFiaWxpdGllcxgBIAEoCzIXLm5vb2RsZS52MS5DYXBhYmlsaXRpZXMiRQoNUmVhZEt2UmVxdWVzdBINCgVlcG9jaBgBIAEoBBISCgpzZXNzaW9uX2lkGAIgASgMEhEKCWhhc2hfb25seRgDIAEoCCJzCgdLdkNodW5rEg0KBWJsb2NrGAEgASgNEhAKCGlzX3ZhbHVlGAIgASgIEhQKDG9mZnNldF9ieXRlcxgDIAEoBBITCgt0b3RhbF9ieXRlcxgEIAEoBBIMCgRkYXRhGAUgASgMEg4KBnNoYTI1NhgGIAEoDCJhCg1FbnJvbGxSZXF1ZXN0Eg8KB25vZGVfaWQYASABKAkSDAoEbmFtZRgCIAEoCRIPCgdyZXF1ZXN0GAMgASgMEhAKCHRva2VuX2lkGAQgASgJEg4KBnNlY3JldBgFIAEoCSIlCg5FbnJvbGxSZXNwb25zZRITCgtjZXJ0aWZpY2F0ZRgBIAEoCSLtAQoNV29ya2VyTWVzc2FnZRInCghyZWdpc3RlchgBIAEoCzITLm5vb2RsZS52MS5SZWdpc3RlckgAEikKCWhlYXJ0YmVhdBgCIAEoCzIULm5vb2RsZS52MS5IZWFydGJlYXRIABInCgVzdGFnZRgDIAEoCzIWLm5vb2RsZS52MS5TdGFnZVJlcG9ydEgAEiUKB2xlYXZpbmcYBCABKAsyEi5ub29kbGUudjEuTGVhdmluZ0gAEi0KC29ic2VydmF0aW9uGAUgASgLMhYubm9vZGxlLnYxLk9ic2VydmF0aW9uSABCCQoHbWVzc2FnZSJ9CghSZWdpc3RlchItCgxjYXBhYmlsaXRpZXMYASABKAsyFy5ub29kbGUudjEuQ2FwYWJpbGl0aWVzEhUKDXN0YWdlX2FkZHJlc3MYAiABKAkSFgoOc3VwZXJ2aXNvcl9waWQYAyABKA0SEwoLaW5jYXJuYXRpb24YBCABKAwimgEKCUhlYXJ0YmVhdBILCgNzZXEYASABKAQSEQoJcnNzX2J5dGVzGAIgASgEEg0KBWVwb2NoGAMgASgEEhAKCHNlc3Npb25zGAQgASgNEhwKFG9ic2VydmF0aW9uc19kcm9wcGVkGAUgASgEEhYKDmVuZ2luZV9idXN5X25zGAYgASgEEhYKDmVuZ2luZV93YWxsX25zGAcgASgEIoIDCgtPYnNlcnZhdGlvbhINCgVlcG9jaBgBIAEoBBIPCgdzdGVwX2lkGAIgASgEEg0KBXN0YWdlGAMgASgNEg0KBWxldmVsGAQgASgNEgwKBHJvd3MYBSABKA0SEgoKYXJyaXZhbF9ucxgGIAEoBBIYChBjb21wdXRlX3N0YXJ0X25zGAcgASgEEhYKDmNvbXB1dGVfZW5kX25zGAggASgEEg8KB3NlbnRfbnMYCSABKAQSDwoHc3RlcF9ucxgKIAEoBBIPCgdob29rX25zGAsgASgEEhMKC290aGVyX25vZGVzGAwgASgNEhAKCGxlYXJuaW5nGA0gASgIEg0KBXJvbGVzGA4gAygJEhQKDHNlZ21lbnRfdW5pdBgPIAMoDRIUCgxzZWdtZW50X3JvbGUYECADKA0SGAoQc2VnbWVudF9zdGFydF9ucxgRIAMoBBIbChNzZWdtZW50X2R1cmF0aW9uX25zGBIgAygEEhUKDXNlZ21lbnRfbm9kZXMYEyADKA0iswIKC1N0YWdlUmVwb3J0Eg0KBWVwb2NoGAEgASgEEiQKBXN0YXRlGAIgASgOMhUubm9vZGxlLnYxLlN0YWdlU3RhdGUSEgoKYnl0ZXNfZG9uZRgDIAEoBBITCgtieXRlc190b3RhbBgEIAEoBBIeChZ3ZWlnaHRzX2J5dGVzX3JlY2VpdmVkGAUgASgEEhUKDXdlaWdodHNfYnl0ZXMYBiABKAQSEAoIa3ZfYnl0ZXMYByABKAQSFQoNY29tcHV0ZV9ieXRlcxgIIAEoBBIVCg1jYW5hcnlfc2hhMjU2GAkgASgJEiMKBWVycm9yGAogASgLMhQubm9vZGxlLnYxLkVycm9ySW5mbxIQCghob3N0X3BpZBgLIAEoDRIYChByb3dfY2xhc3Nlc19qc29uGAwgASgJIhkKB0xlYXZpbmcSDgoGcmVhc29uGAEgASgJIsECChJDb29yZGluYXRvck1lc3NhZ2USKwoKcmVnaXN0ZXJlZBgBIAEoCzIVLm5vb2RsZS52MS5SZWdpc3RlcmVkSAASIwoGYXNzaWduGAIgASgLMhEubm9vZGxlLnYxLkFzc2lnbkgAEjAKDWhlYXJ0YmVhdF9hY2sYAyABKAsyFy5ub29kbGUudjEuSGVhcnRiZWF0QWNrSAASIwoGcmV0aXJlGAQgASgLMhEubm9vZGxlLnYxLlJldGlyZUgAEicKCHNodXRkb3duGAUgASgLMhMubm9vZGxlLnYxLlNodXRkb3duSAASJwoHcmVmdXNlZBgGIAEoCzIULm5vb2RsZS52MS5FcnJvckluZm9IABIlCgdyZXZva2VkGAcgASgLMhIubm9vZGxlLnYxLlJldm9rZWRIAEIJCgdtZXNzYWdlImAKClJlZ2lzdGVyZWQSDwoHbm9kZV9pZBgBIAEoCRIZChFjb29yZGluYXRvcl9lcG9jaBgCIAEoBBIUCgxoZWFydGJlYXRfbXMYAyABKA0SEAoIbGVhc2VfbXMYBCABKA0iGwoMSGVhcnRiZWF0QWNrEgsKA3NlcRgBIAEoBCLlAgoGQXNzaWduEg0KBWVwb2NoGAEgASgEEg0KBXN0YWdlGAIgASgNEhMKC3N0YWdlX2NvdW50GAMgASgNEhIKCmZpcnN0X3VuaXQYBCABKA0SEAoIZW5kX3VuaXQYBSABKA0SDwoHdGhyZWFkcxgGIAEoDRITCgtjcHVfdmFyaWFudBgHIAEoCRIWCg5jb250ZXh0X3Rva2VucxgIIAEoDRIQCghwYXJhbGxlbBgJIAEoDRIQCghtYXhfcm93cxgKIAEoDRInCgVtb2RlbBgLIAEoCzIYLm5vb2RsZS52MS5Nb2RlbElkZW50aXR5EhQKDG5leHRfYWRkcmVzcxgMIAEoCRIUCgxuZXh0X25vZGVfaWQYDSABKAkSEgoKdW52ZXJpZmllZBgOIAEoCBINCgVob29rcxgPIAEoCBIOCgZiZXNpZGUYECABKAgSGAoQcHJldmlvdXNfbm9kZV9pZBgRIAEoCSKIAQoNTW9kZWxJZGVudGl0eRIMCgRwYXRoGAEgASgJEhMKC3NoYXJkX2J5dGVzGAIgAygEEhUKDWhlYWRlcl9zaGEyNTYYAyABKAwSFQoNc291cmNlX3NoYTI1NhgEIAEoDBImCgd0ZW5zb3JzGAUgAygLMhUubm9vZGxlLnYxLlRlbnNvckhhc2giKgoKVGVuc29ySGFzaBIMCgRuYW1lGAEgASgJEg4KBnNoYTI1NhgCIAEoDCIXCgZSZXRpcmUSDQoFZXBvY2gYASABKAQiGwoHUmV2b2tlZBIQCghub2RlX2lkcxgBIAMoCSLAAgoNUmVwbGFuUmVxdWVzdBINCgVzcGxpdBgBIAEoCRINCgVvcmRlchgCIAMoCRIYChBkZWNvZGVfaW5fZmxpZ2h0GAMgASgNEhQKDHByZWZpbGxfcm93cxgEIAEoDRIaChJtaXhlZF9wcmVmaWxsX3Jvd3MYBSABKA0SEwoLcGxhbl9zaGEyNTYYBiABKAkSGwoTcHJlZGljdGVkX3BlcmlvZF9tcxgHIAEoARIcChRwcmVkaWN0ZWRfbGF0ZW5jeV9tcxgIIAEoARIeChZwcmVkaWN0ZWRfdG9rZW5zX3Blcl9zGAkgASgBEhsKE21vZGVsX2hlYWRlcl9zaGEyNTYYCiABKAwSDgoGcmVhc29uGAsgASgJEg8KB2RyeV9ydW4YDCABKAgSFwoPbWF4X2RlY29kZV9yb3dzGA0gASgNIh4KDlJlcGxhblJlc3BvbnNlEgwKBGpzb24YASABKAkiGgoIU2h1dGRvd24SDgoGcmVhc29uGAEgASgJIlEKEkZldGNoUmFuZ2VzUmVxdWVzdBIVCg1zb3VyY2Vfc2hhMjU2GAEgASgMEiQKBnJhbmdlcxgCIAMoCzIULm5vb2RsZS52MS5CeXRlUmFuZ2UiOgoJQnl0ZVJhbmdlEg0KBXNoYXJkGAEgASgNEg4KBm9mZnNldBgCIAEoBBIOCgZsZW5ndGgYAyABKAQiSQoKUmFuZ2VDaHVuaxINCgVyYW5nZRgBIAEoDRIOCgZvZmZzZXQYAiABKAQSDAoEZGF0YRgDIAEoDBIOCgZjcmMzMmMYBCABKA0i1gMKD0dlbmVyYXRlUmVxdWVzdBIOCgZwcm9tcHQYASABKAkSGAoQcHJvbXB0X3Rva2VuX2lkcxgCIAMoBRISCgptYXhfdG9rZW5zGAMgASgNEiUKCHNhbXBsaW5nGAQgASgLMhMubm9vZGxlLnYxLlNhbXBsaW5nEhIKCmlnbm9yZV9lb3MYBSABKAgSEwoLd2FudF9sb2dpdHMYBiABKAgSFgoOd2FudF9rdl9oYXNoZXMYByABKAgSFAoMcHJlZmlsbF9yb3dzGAggASgNEg8KB29ic2VydmUYCSABKAkSDAoEc3RvcBgKIAMoCRIZCgx0b3BfbG9ncHJvYnMYCyABKA1IAIgBARIcCg9wcm9tcHRfbG9ncHJvYnMYDCABKA1IAYgBARIOCgZjbGllbnQYDSABKAkSEAoIcHJpb3JpdHkYDiABKBESEwoLZGVhZGxpbmVfbXMYDyABKA0SGQoMY2FjaGVfcHJvbXB0GBAgASgISAKIAQESJwoHYXJyYW5nZRgRIAMoCzIWLm5vb2RsZS52MS5Db21wdXRlZFJ1bkIPCg1fdG9wX2xvZ3Byb2JzQhIKEF9wcm9tcHRfbG9ncHJvYnNCDwoNX2NhY2hlX3Byb21wdCJhCgtDb21wdXRlZFJ1bhIQCghwb3NpdGlvbhgBIAEoDRIMCgRyb3dzGAIgASgNEhEKCWNhbGxfcm93cxgDIAEoDRINCgVwbGFjZRgEIAEoDRIQCghwZXJfY2FsbBgFIAEoDSJfCg1Ub2tlbkxvZ3Byb2JzEhAKCHRva2VuX2lkGAEgASgFEg8KB2xvZ3Byb2IYAiABKAISFQoNdG9wX3Rva2VuX2lkcxgDIAMoBRIUCgx0b3BfbG9ncHJvYnMYBCADKAIiygEKDUdlbmVyYXRlRXZlbnQSLQoHc3RhcnRlZBgBIAEoCzIaLm5vb2RsZS52MS5HZW5lcmF0ZVN0YXJ0ZWRIABIpCgV0b2tlbhgCIAEoCzIYLm5vb2RsZS52MS5HZW5lcmF0ZVRva2VuSAASJwoEZG9uZRgDIAEoCzIXLm5vb2RsZS52MS5HZW5lcmF0ZURvbmVIABIrCgZwcm9tcHQYBCABKAsyGS5ub29kbGUudjEuR2VuZXJhdGVQcm9tcHRIAEIJCgdtZXNzYWdlImgKD0dlbmVyYXRlU3RhcnRlZBISCgpzZXNzaW9uX2lkGAEgASgMEhgKEHByb21wdF90b2tlbl9pZHMYAiADKAUSFQoNY2FjaGVkX3Rva2VucxgDIAEoDRIQCghxdWV1ZV9tcxgEIAEoASI8Cg5HZW5lcmF0ZVByb21wdBIqCghsb2dwcm9icxgBIAMoCzIYLm5vb2RsZS52MS5Ub2tlbkxvZ3Byb2JzInoKDUdlbmVyYXRlVG9rZW4SDQoFaW5kZXgYASABKA0SEAoIdG9rZW5faWQYAiABKAUSDAoEdGV4dBgDIAEoCRIOCgZsb2dpdHMYBCABKAwSKgoIbG9ncHJvYnMYBSABKAsyGC5ub29kbGUudjEuVG9rZW5Mb2dwcm9icyK/AQoKU3RhZ2VTdGF0cxIMCgRub2RlGAEgASgJEhIKCmZpcnN0X3VuaXQYAiABKA0SEAoIZW5kX3VuaXQYAyABKA0SFgoOY29tcHV0ZV9tc19wNTAYBCABKAESFAoMcXVldWVfbXNfcDUwGAUgASgBEhIKCmhvcF9tc19wNTAYBiABKAESEQoJaG9wX2tub3duGAcgASgIEhUKDXdlaWdodHNfYnl0ZXMYCCABKAQSEQoJcnNzX2J5dGVzGAkgASgEIjsKBkt2SGFzaBINCgVibG9jaxgBIAEoDRIQCghrX3NoYTI1NhgCIAEoDBIQCgh2X3NoYTI1NhgDIAEoDCLlAgoMR2VuZXJhdGVEb25lEhUKDWZpbmlzaF9yZWFzb24YASABKAkSDwoHdHRmdF9tcxgCIAEoARIdChVkZWNvZGVfdG9rZW5zX3Blcl9zZWMYAyABKAESJQoGc3RhZ2VzGAQgAygLMhUubm9vZGxlLnYxLlN0YWdlU3RhdHMSHQoCa3YYBSADKAsyES5ub29kbGUudjEuS3ZIYXNoEhEKCXN0ZXBfcm93cxgGIAMoDRIWCglzdG9wX3RleHQYByABKAlIAIgBARIYChBnZW5lcmF0ZWRfdG9rZW5zGAggASgNEhAKCHF1ZXVlX21zGAkgASgBEhIKCnByZWZpbGxfbXMYCiABKAESEQoJZGVjb2RlX21zGAsgASgBEhUKDWNhY2hlZF90b2tlbnMYDCABKA0SJQoFbm90ZXMYDSADKAsyFi5ub29kbGUudjEuQ29tcHV0ZWRSdW5CDAoKX3N0b3BfdGV4dCImChBSZWFkVHJhY2VSZXF1ZXN0EhIKCnNlc3Npb25faWQYASABKAwiGgoKVHJhY2VDaHVuaxIMCgRkYXRhGAEgASgMIg8KDVN0YXR1c1JlcXVlc3QiHgoOU3RhdHVzUmVzcG9uc2USDAoEanNvbhgBIAEoCSpZCgpTdHJlYW1Sb2xlEhsKF1NUUkVBTV9ST0xFX1VOU1BFQ0lGSUVEEAASFQoRU1RSRUFNX1JPTEVfU1RFUFMQARIXChNTVFJFQU1fUk9MRV9SRVNVTFRTEAIqpwEKClN0YWdlU3RhdGUSGwoXU1RBR0VfU1RBVEVfVU5TUEVDSUZJRUQQABIYChRTVEFHRV9TVEFURV9GRVRDSElORxABEhcKE1NUQUdFX1NUQVRFX0xPQURJTkcQAhIVChFTVEFHRV9TVEFURV9SRUFEWRADEhYKElNUQUdFX1NUQVRFX0ZBSUxFRBAEEhoKFlNUQUdFX1NUQVRFX1JFU1RBUlRJTkcQBTLTAwoMU3RhZ2VTZXJ2aWNlElIKDUNyZWF0ZVNlc3Npb24SHy5ub29kbGUudjEuQ3JlYXRlU2Vzc2lvblJlcXVlc3QaIC5ub29kbGUudjEuQ3JlYXRlU2Vzc2lvblJlc3BvbnNlEkgKDkV4ZWN1dGVGb3J3YXJkEhkubm9vZGxlLnYxLkZvcndhcmRSZXF1ZXN0Ghcubm9vZGxlLnYxLkZvcndhcmRSZXBseSgBMAESTwoMQ2xvc2VTZXNzaW9uEh4ubm9vZGxlLnYxLkNsb3NlU2Vzc2lvblJlcXVlc3QaHy5ub29kbGUudjEuQ2xvc2VTZXNzaW9uUmVzcG9uc2USNwoEUGluZxIWLm5vb2RsZS52MS5QaW5nUmVxdWVzdBoXLm5vb2RsZS52MS5QaW5nUmVzcG9uc2USYQoSUmVwb3J0Q2FwYWJpbGl0aWVzEiQubm9vZGxlLnYxLlJlcG9ydENhcGFiaWxpdGllc1JlcXVlc3QaJS5ub29kbGUudjEuUmVwb3J0Q2FwYWJpbGl0aWVzUmVzcG9uc2USOAoGUmVhZEt2Ehgubm9vZGxlLnYxLlJlYWRLdlJlcXVlc3QaEi5ub29kbGUudjEuS3ZDaHVuazABMpcDChJDb29yZGluYXRvclNlcnZpY2USQwoESm9pbhIYLm5vb2RsZS52MS5Xb3JrZXJNZXNzYWdlGh0ubm9vZGxlLnYxLkNvb3JkaW5hdG9yTWVzc2FnZSgBMAESQgoIR2VuZXJhdGUSGi5ub29kbGUudjEuR2VuZXJhdGVSZXF1ZXN0Ghgubm9vZGxlLnYxLkdlbmVyYXRlRXZlbnQwARI9CgZTdGF0dXMSGC5ub29kbGUudjEuU3RhdHVzUmVxdWVzdBoZLm5vb2RsZS52MS5TdGF0dXNSZXNwb25zZRI3CgRQaW5nEhYubm9vZGxlLnYxLlBpbmdSZXF1ZXN0Ghcubm9vZGxlLnYxLlBpbmdSZXNwb25zZRJBCglSZWFkVHJhY2USGy5ub29kbGUudjEuUmVhZFRyYWNlUmVxdWVzdBoVLm5vb2RsZS52MS5UcmFjZUNodW5rMAESPQoGUmVwbGFuEhgubm9vZGxlLnYxLlJlcGxhblJlcXVlc3QaGS5ub29kbGUudjEuUmVwbGFuUmVzcG9uc2UyUgoRRW5yb2xsbWVudFNlcnZpY2USPQoGRW5yb2xsEhgubm9vZGxlLnYxLkVucm9sbFJlcXVlc3QaGS5ub29kbGUudjEuRW5yb2xsUmVzcG9uc2UyWAoPVHJhbnNmZXJTZXJ2aWNlEkUKC0ZldGNoUmFuZ2VzEh0ubm9vZGxlLnYxLkZldGNoUmFuZ2VzUmVxdWVzdBoVLm5vb2RsZS52MS5SYW5nZUNodW5rMAFiBnByb3RvMw");
 
 /**
  * What one machine can do, measured or read at start-up.
@@ -1000,6 +1000,66 @@ export const KvChunkSchema: GenMessage<KvChunk> = /*@__PURE__*/
   messageDesc(file_noodle_v1_noodle, 25);
 
 /**
+ * @generated from message noodle.v1.EnrollRequest
+ */
+export type EnrollRequest = Message<"noodle.v1.EnrollRequest"> & {
+  /**
+   * @generated from field: string node_id = 1;
+   */
+  nodeId: string;
+
+  /**
+   * @generated from field: string name = 2;
+   */
+  name: string;
+
+  /**
+   * PKCS #10, DER: proves that the worker has the key.
+   *
+   * @generated from field: bytes request = 3;
+   */
+  request: Uint8Array;
+
+  /**
+   * Of a join token; empty where a member asks for its next certificate over a connection that shows the present one.
+   *
+   * @generated from field: string token_id = 4;
+   */
+  tokenId: string;
+
+  /**
+   * @generated from field: string secret = 5;
+   */
+  secret: string;
+};
+
+/**
+ * Describes the message noodle.v1.EnrollRequest.
+ * Use `create(EnrollRequestSchema)` to create a new message.
+ */
+export const EnrollRequestSchema: GenMessage<EnrollRequest> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 26);
+
+/**
+ * @generated from message noodle.v1.EnrollResponse
+ */
+export type EnrollResponse = Message<"noodle.v1.EnrollResponse"> & {
+  /**
+   * PEM.
+   *
+   * @generated from field: string certificate = 1;
+   */
+  certificate: string;
+};
+
+/**
+ * Describes the message noodle.v1.EnrollResponse.
+ * Use `create(EnrollResponseSchema)` to create a new message.
+ */
+export const EnrollResponseSchema: GenMessage<EnrollResponse> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 27);
+
+/**
  * @generated from message noodle.v1.WorkerMessage
  */
 export type WorkerMessage = Message<"noodle.v1.WorkerMessage"> & {
@@ -1044,7 +1104,7 @@ export type WorkerMessage = Message<"noodle.v1.WorkerMessage"> & {
  * Use `create(WorkerMessageSchema)` to create a new message.
  */
 export const WorkerMessageSchema: GenMessage<WorkerMessage> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 26);
+  messageDesc(file_noodle_v1_noodle, 28);
 
 /**
  * @generated from message noodle.v1.Register
@@ -1078,7 +1138,7 @@ export type Register = Message<"noodle.v1.Register"> & {
  * Use `create(RegisterSchema)` to create a new message.
  */
 export const RegisterSchema: GenMessage<Register> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 27);
+  messageDesc(file_noodle_v1_noodle, 29);
 
 /**
  * @generated from message noodle.v1.Heartbeat
@@ -1130,7 +1190,7 @@ export type Heartbeat = Message<"noodle.v1.Heartbeat"> & {
  * Use `create(HeartbeatSchema)` to create a new message.
  */
 export const HeartbeatSchema: GenMessage<Heartbeat> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 28);
+  messageDesc(file_noodle_v1_noodle, 30);
 
 /**
  * The inside of one stage in one step; only for steps whose frame asked for it, and behind the step's own delivery.
@@ -1253,7 +1313,7 @@ export type Observation = Message<"noodle.v1.Observation"> & {
  * Use `create(ObservationSchema)` to create a new message.
  */
 export const ObservationSchema: GenMessage<Observation> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 29);
+  messageDesc(file_noodle_v1_noodle, 31);
 
 /**
  * @generated from message noodle.v1.StageReport
@@ -1327,7 +1387,7 @@ export type StageReport = Message<"noodle.v1.StageReport"> & {
  * Use `create(StageReportSchema)` to create a new message.
  */
 export const StageReportSchema: GenMessage<StageReport> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 30);
+  messageDesc(file_noodle_v1_noodle, 32);
 
 /**
  * @generated from message noodle.v1.Leaving
@@ -1344,7 +1404,7 @@ export type Leaving = Message<"noodle.v1.Leaving"> & {
  * Use `create(LeavingSchema)` to create a new message.
  */
 export const LeavingSchema: GenMessage<Leaving> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 31);
+  messageDesc(file_noodle_v1_noodle, 33);
 
 /**
  * @generated from message noodle.v1.CoordinatorMessage
@@ -1389,6 +1449,12 @@ export type CoordinatorMessage = Message<"noodle.v1.CoordinatorMessage"> & {
      */
     value: ErrorInfo;
     case: "refused";
+  } | {
+    /**
+     * @generated from field: noodle.v1.Revoked revoked = 7;
+     */
+    value: Revoked;
+    case: "revoked";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1397,7 +1463,7 @@ export type CoordinatorMessage = Message<"noodle.v1.CoordinatorMessage"> & {
  * Use `create(CoordinatorMessageSchema)` to create a new message.
  */
 export const CoordinatorMessageSchema: GenMessage<CoordinatorMessage> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 32);
+  messageDesc(file_noodle_v1_noodle, 34);
 
 /**
  * @generated from message noodle.v1.Registered
@@ -1429,7 +1495,7 @@ export type Registered = Message<"noodle.v1.Registered"> & {
  * Use `create(RegisteredSchema)` to create a new message.
  */
 export const RegisteredSchema: GenMessage<Registered> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 33);
+  messageDesc(file_noodle_v1_noodle, 35);
 
 /**
  * @generated from message noodle.v1.HeartbeatAck
@@ -1446,7 +1512,7 @@ export type HeartbeatAck = Message<"noodle.v1.HeartbeatAck"> & {
  * Use `create(HeartbeatAckSchema)` to create a new message.
  */
 export const HeartbeatAckSchema: GenMessage<HeartbeatAck> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 34);
+  messageDesc(file_noodle_v1_noodle, 36);
 
 /**
  * PREPARE of reliability rule 5: load, verify, self-test, report ready.
@@ -1532,6 +1598,21 @@ export type Assign = Message<"noodle.v1.Assign"> & {
    * @generated from field: bool hooks = 15;
    */
   hooks: boolean;
+
+  /**
+   * Stages of other epochs go on: this one is loaded beside them. Without it they end.
+   *
+   * @generated from field: bool beside = 16;
+   */
+  beside: boolean;
+
+  /**
+   * Node that this stage's steps come from; empty for the first, whose steps are the coordinator's. Where the cluster has
+   * an authority, nobody else is let in.
+   *
+   * @generated from field: string previous_node_id = 17;
+   */
+  previousNodeId: string;
 };
 
 /**
@@ -1539,7 +1620,7 @@ export type Assign = Message<"noodle.v1.Assign"> & {
  * Use `create(AssignSchema)` to create a new message.
  */
 export const AssignSchema: GenMessage<Assign> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 35);
+  messageDesc(file_noodle_v1_noodle, 37);
 
 /**
  * @generated from message noodle.v1.ModelIdentity
@@ -1584,7 +1665,7 @@ export type ModelIdentity = Message<"noodle.v1.ModelIdentity"> & {
  * Use `create(ModelIdentitySchema)` to create a new message.
  */
 export const ModelIdentitySchema: GenMessage<ModelIdentity> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 36);
+  messageDesc(file_noodle_v1_noodle, 38);
 
 /**
  * @generated from message noodle.v1.TensorHash
@@ -1606,7 +1687,7 @@ export type TensorHash = Message<"noodle.v1.TensorHash"> & {
  * Use `create(TensorHashSchema)` to create a new message.
  */
 export const TensorHashSchema: GenMessage<TensorHash> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 37);
+  messageDesc(file_noodle_v1_noodle, 39);
 
 /**
  * @generated from message noodle.v1.Retire
@@ -1623,7 +1704,142 @@ export type Retire = Message<"noodle.v1.Retire"> & {
  * Use `create(RetireSchema)` to create a new message.
  */
 export const RetireSchema: GenMessage<Retire> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 38);
+  messageDesc(file_noodle_v1_noodle, 40);
+
+/**
+ * All nodes that are shut out of the cluster: their connections end at once.
+ *
+ * @generated from message noodle.v1.Revoked
+ */
+export type Revoked = Message<"noodle.v1.Revoked"> & {
+  /**
+   * @generated from field: repeated string node_ids = 1;
+   */
+  nodeIds: string[];
+};
+
+/**
+ * Describes the message noodle.v1.Revoked.
+ * Use `create(RevokedSchema)` to create a new message.
+ */
+export const RevokedSchema: GenMessage<Revoked> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 41);
+
+/**
+ * @generated from message noodle.v1.ReplanRequest
+ */
+export type ReplanRequest = Message<"noodle.v1.ReplanRequest"> & {
+  /**
+   * A:B,B:C,... as of --split.
+   *
+   * @generated from field: string split = 1;
+   */
+  split: string;
+
+  /**
+   * Names or ids of the nodes, in the order of the stages.
+   *
+   * @generated from field: repeated string order = 2;
+   */
+  order: string[];
+
+  /**
+   * How steps are scheduled; 0 = the coordinator's choice.
+   *
+   * @generated from field: uint32 decode_in_flight = 3;
+   */
+  decodeInFlight: number;
+
+  /**
+   * @generated from field: uint32 prefill_rows = 4;
+   */
+  prefillRows: number;
+
+  /**
+   * @generated from field: uint32 mixed_prefill_rows = 5;
+   */
+  mixedPrefillRows: number;
+
+  /**
+   * Of the plan's document, hex; empty where there is none.
+   *
+   * @generated from field: string plan_sha256 = 6;
+   */
+  planSha256: string;
+
+  /**
+   * What the plan promises; 0 = nothing.
+   *
+   * @generated from field: double predicted_period_ms = 7;
+   */
+  predictedPeriodMs: number;
+
+  /**
+   * @generated from field: double predicted_latency_ms = 8;
+   */
+  predictedLatencyMs: number;
+
+  /**
+   * @generated from field: double predicted_tokens_per_s = 9;
+   */
+  predictedTokensPerS: number;
+
+  /**
+   * Of the model that the plan was made for; empty = not known.
+   *
+   * @generated from field: bytes model_header_sha256 = 10;
+   */
+  modelHeaderSha256: Uint8Array;
+
+  /**
+   * Why, in words.
+   *
+   * @generated from field: string reason = 11;
+   */
+  reason: string;
+
+  /**
+   * Checks and tells, and changes nothing.
+   *
+   * @generated from field: bool dry_run = 12;
+   */
+  dryRun: boolean;
+
+  /**
+   * Rows of a decode micro-batch at most; 0 = the coordinator's choice.
+   *
+   * @generated from field: uint32 max_decode_rows = 13;
+   */
+  maxDecodeRows: number;
+};
+
+/**
+ * Describes the message noodle.v1.ReplanRequest.
+ * Use `create(ReplanRequestSchema)` to create a new message.
+ */
+export const ReplanRequestSchema: GenMessage<ReplanRequest> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 42);
+
+/**
+ * Answered as soon as the plan is being prepared; Status tells what becomes of it.
+ *
+ * @generated from message noodle.v1.ReplanResponse
+ */
+export type ReplanResponse = Message<"noodle.v1.ReplanResponse"> & {
+  /**
+   * noodle.replan.v1.
+   *
+   * @generated from field: string json = 1;
+   */
+  json: string;
+};
+
+/**
+ * Describes the message noodle.v1.ReplanResponse.
+ * Use `create(ReplanResponseSchema)` to create a new message.
+ */
+export const ReplanResponseSchema: GenMessage<ReplanResponse> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 43);
 
 /**
  * @generated from message noodle.v1.Shutdown
@@ -1640,7 +1856,7 @@ export type Shutdown = Message<"noodle.v1.Shutdown"> & {
  * Use `create(ShutdownSchema)` to create a new message.
  */
 export const ShutdownSchema: GenMessage<Shutdown> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 39);
+  messageDesc(file_noodle_v1_noodle, 44);
 
 /**
  * @generated from message noodle.v1.FetchRangesRequest
@@ -1662,7 +1878,7 @@ export type FetchRangesRequest = Message<"noodle.v1.FetchRangesRequest"> & {
  * Use `create(FetchRangesRequestSchema)` to create a new message.
  */
 export const FetchRangesRequestSchema: GenMessage<FetchRangesRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 40);
+  messageDesc(file_noodle_v1_noodle, 45);
 
 /**
  * @generated from message noodle.v1.ByteRange
@@ -1689,7 +1905,7 @@ export type ByteRange = Message<"noodle.v1.ByteRange"> & {
  * Use `create(ByteRangeSchema)` to create a new message.
  */
 export const ByteRangeSchema: GenMessage<ByteRange> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 41);
+  messageDesc(file_noodle_v1_noodle, 46);
 
 /**
  * @generated from message noodle.v1.RangeChunk
@@ -1721,7 +1937,7 @@ export type RangeChunk = Message<"noodle.v1.RangeChunk"> & {
  * Use `create(RangeChunkSchema)` to create a new message.
  */
 export const RangeChunkSchema: GenMessage<RangeChunk> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 42);
+  messageDesc(file_noodle_v1_noodle, 47);
 
 /**
  * @generated from message noodle.v1.GenerateRequest
@@ -1777,6 +1993,60 @@ export type GenerateRequest = Message<"noodle.v1.GenerateRequest"> & {
    * @generated from field: string observe = 9;
    */
   observe: string;
+
+  /**
+   * Ends it where one of these texts begins.
+   *
+   * @generated from field: repeated string stop = 10;
+   */
+  stop: string[];
+
+  /**
+   * Log-probabilities of every generated token, and of the prompt's from the second on, each with so many alternatives.
+   *
+   * @generated from field: optional uint32 top_logprobs = 11;
+   */
+  topLogprobs?: number | undefined;
+
+  /**
+   * @generated from field: optional uint32 prompt_logprobs = 12;
+   */
+  promptLogprobs?: number | undefined;
+
+  /**
+   * Whose it is: turns are taken between clients, and prefixes are shared within one.
+   *
+   * @generated from field: string client = 13;
+   */
+  client: string;
+
+  /**
+   * Larger goes first.
+   *
+   * @generated from field: sint32 priority = 14;
+   */
+  priority: number;
+
+  /**
+   * Longest time for all of it, waiting included; 0 = no limit.
+   *
+   * @generated from field: uint32 deadline_ms = 15;
+   */
+  deadlineMs: number;
+
+  /**
+   * Whether it may start with what another of this client's requests has computed; absent = the coordinator's choice.
+   *
+   * @generated from field: optional bool cache_prompt = 16;
+   */
+  cachePrompt?: boolean | undefined;
+
+  /**
+   * Notes of an earlier run (GenerateDone): its positions are computed as that computed them.
+   *
+   * @generated from field: repeated noodle.v1.ComputedRun arrange = 17;
+   */
+  arrange: ComputedRun[];
 };
 
 /**
@@ -1784,7 +2054,82 @@ export type GenerateRequest = Message<"noodle.v1.GenerateRequest"> & {
  * Use `create(GenerateRequestSchema)` to create a new message.
  */
 export const GenerateRequestSchema: GenMessage<GenerateRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 43);
+  messageDesc(file_noodle_v1_noodle, 48);
+
+/**
+ * How rows were computed: positions in order, in calls of call_rows rows, the first at place.
+ *
+ * @generated from message noodle.v1.ComputedRun
+ */
+export type ComputedRun = Message<"noodle.v1.ComputedRun"> & {
+  /**
+   * @generated from field: uint32 position = 1;
+   */
+  position: number;
+
+  /**
+   * @generated from field: uint32 rows = 2;
+   */
+  rows: number;
+
+  /**
+   * @generated from field: uint32 call_rows = 3;
+   */
+  callRows: number;
+
+  /**
+   * @generated from field: uint32 place = 4;
+   */
+  place: number;
+
+  /**
+   * Positions of each call, where the entry stands for several alike; 0 = rows.
+   *
+   * @generated from field: uint32 per_call = 5;
+   */
+  perCall: number;
+};
+
+/**
+ * Describes the message noodle.v1.ComputedRun.
+ * Use `create(ComputedRunSchema)` to create a new message.
+ */
+export const ComputedRunSchema: GenMessage<ComputedRun> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 49);
+
+/**
+ * The log-probability of a token, natural logarithm, and those of the likeliest in its place, best first.
+ *
+ * @generated from message noodle.v1.TokenLogprobs
+ */
+export type TokenLogprobs = Message<"noodle.v1.TokenLogprobs"> & {
+  /**
+   * @generated from field: int32 token_id = 1;
+   */
+  tokenId: number;
+
+  /**
+   * @generated from field: float logprob = 2;
+   */
+  logprob: number;
+
+  /**
+   * @generated from field: repeated int32 top_token_ids = 3;
+   */
+  topTokenIds: number[];
+
+  /**
+   * @generated from field: repeated float top_logprobs = 4;
+   */
+  topLogprobs: number[];
+};
+
+/**
+ * Describes the message noodle.v1.TokenLogprobs.
+ * Use `create(TokenLogprobsSchema)` to create a new message.
+ */
+export const TokenLogprobsSchema: GenMessage<TokenLogprobs> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 50);
 
 /**
  * @generated from message noodle.v1.GenerateEvent
@@ -1811,6 +2156,14 @@ export type GenerateEvent = Message<"noodle.v1.GenerateEvent"> & {
      */
     value: GenerateDone;
     case: "done";
+  } | {
+    /**
+     * Before the first token, where prompt_logprobs was given; those of a long prompt come in several.
+     *
+     * @generated from field: noodle.v1.GeneratePrompt prompt = 4;
+     */
+    value: GeneratePrompt;
+    case: "prompt";
   } | { case: undefined; value?: undefined };
 };
 
@@ -1819,7 +2172,7 @@ export type GenerateEvent = Message<"noodle.v1.GenerateEvent"> & {
  * Use `create(GenerateEventSchema)` to create a new message.
  */
 export const GenerateEventSchema: GenMessage<GenerateEvent> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 44);
+  messageDesc(file_noodle_v1_noodle, 51);
 
 /**
  * @generated from message noodle.v1.GenerateStarted
@@ -1834,6 +2187,20 @@ export type GenerateStarted = Message<"noodle.v1.GenerateStarted"> & {
    * @generated from field: repeated int32 prompt_token_ids = 2;
    */
   promptTokenIds: number[];
+
+  /**
+   * Prompt tokens whose keys and values were there already.
+   *
+   * @generated from field: uint32 cached_tokens = 3;
+   */
+  cachedTokens: number;
+
+  /**
+   * From the call to its slot.
+   *
+   * @generated from field: double queue_ms = 4;
+   */
+  queueMs: number;
 };
 
 /**
@@ -1841,7 +2208,26 @@ export type GenerateStarted = Message<"noodle.v1.GenerateStarted"> & {
  * Use `create(GenerateStartedSchema)` to create a new message.
  */
 export const GenerateStartedSchema: GenMessage<GenerateStarted> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 45);
+  messageDesc(file_noodle_v1_noodle, 52);
+
+/**
+ * @generated from message noodle.v1.GeneratePrompt
+ */
+export type GeneratePrompt = Message<"noodle.v1.GeneratePrompt"> & {
+  /**
+   * Of the prompt's tokens from the second on, in order.
+   *
+   * @generated from field: repeated noodle.v1.TokenLogprobs logprobs = 1;
+   */
+  logprobs: TokenLogprobs[];
+};
+
+/**
+ * Describes the message noodle.v1.GeneratePrompt.
+ * Use `create(GeneratePromptSchema)` to create a new message.
+ */
+export const GeneratePromptSchema: GenMessage<GeneratePrompt> = /*@__PURE__*/
+  messageDesc(file_noodle_v1_noodle, 53);
 
 /**
  * @generated from message noodle.v1.GenerateToken
@@ -1866,6 +2252,13 @@ export type GenerateToken = Message<"noodle.v1.GenerateToken"> & {
    * @generated from field: bytes logits = 4;
    */
   logits: Uint8Array;
+
+  /**
+   * Only where top_logprobs was given.
+   *
+   * @generated from field: noodle.v1.TokenLogprobs logprobs = 5;
+   */
+  logprobs?: TokenLogprobs | undefined;
 };
 
 /**
@@ -1873,7 +2266,7 @@ export type GenerateToken = Message<"noodle.v1.GenerateToken"> & {
  * Use `create(GenerateTokenSchema)` to create a new message.
  */
 export const GenerateTokenSchema: GenMessage<GenerateToken> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 46);
+  messageDesc(file_noodle_v1_noodle, 54);
 
 /**
  * @generated from message noodle.v1.StageStats
@@ -1930,7 +2323,7 @@ export type StageStats = Message<"noodle.v1.StageStats"> & {
  * Use `create(StageStatsSchema)` to create a new message.
  */
 export const StageStatsSchema: GenMessage<StageStats> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 47);
+  messageDesc(file_noodle_v1_noodle, 55);
 
 /**
  * @generated from message noodle.v1.KvHash
@@ -1957,7 +2350,7 @@ export type KvHash = Message<"noodle.v1.KvHash"> & {
  * Use `create(KvHashSchema)` to create a new message.
  */
 export const KvHashSchema: GenMessage<KvHash> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 48);
+  messageDesc(file_noodle_v1_noodle, 56);
 
 /**
  * @generated from message noodle.v1.GenerateDone
@@ -1994,6 +2387,49 @@ export type GenerateDone = Message<"noodle.v1.GenerateDone"> & {
    * @generated from field: repeated uint32 step_rows = 6;
    */
   stepRows: number[];
+
+  /**
+   * The stop text that ended it; absent where none did.
+   *
+   * @generated from field: optional string stop_text = 7;
+   */
+  stopText?: string | undefined;
+
+  /**
+   * Tokens that were generated, the ending one included.
+   *
+   * @generated from field: uint32 generated_tokens = 8;
+   */
+  generatedTokens: number;
+
+  /**
+   * From the call to its slot, from there to the first token, from there to the last.
+   *
+   * @generated from field: double queue_ms = 9;
+   */
+  queueMs: number;
+
+  /**
+   * @generated from field: double prefill_ms = 10;
+   */
+  prefillMs: number;
+
+  /**
+   * @generated from field: double decode_ms = 11;
+   */
+  decodeMs: number;
+
+  /**
+   * @generated from field: uint32 cached_tokens = 12;
+   */
+  cachedTokens: number;
+
+  /**
+   * How each position was computed; what GenerateRequest.arrange takes.
+   *
+   * @generated from field: repeated noodle.v1.ComputedRun notes = 13;
+   */
+  notes: ComputedRun[];
 };
 
 /**
@@ -2001,7 +2437,7 @@ export type GenerateDone = Message<"noodle.v1.GenerateDone"> & {
  * Use `create(GenerateDoneSchema)` to create a new message.
  */
 export const GenerateDoneSchema: GenMessage<GenerateDone> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 49);
+  messageDesc(file_noodle_v1_noodle, 57);
 
 /**
  * @generated from message noodle.v1.ReadTraceRequest
@@ -2018,7 +2454,7 @@ export type ReadTraceRequest = Message<"noodle.v1.ReadTraceRequest"> & {
  * Use `create(ReadTraceRequestSchema)` to create a new message.
  */
 export const ReadTraceRequestSchema: GenMessage<ReadTraceRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 50);
+  messageDesc(file_noodle_v1_noodle, 58);
 
 /**
  * A part of a document of schema noodle.trace.v1, UTF-8; the parts in order are the document.
@@ -2037,7 +2473,7 @@ export type TraceChunk = Message<"noodle.v1.TraceChunk"> & {
  * Use `create(TraceChunkSchema)` to create a new message.
  */
 export const TraceChunkSchema: GenMessage<TraceChunk> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 51);
+  messageDesc(file_noodle_v1_noodle, 59);
 
 /**
  * @generated from message noodle.v1.StatusRequest
@@ -2050,7 +2486,7 @@ export type StatusRequest = Message<"noodle.v1.StatusRequest"> & {
  * Use `create(StatusRequestSchema)` to create a new message.
  */
 export const StatusRequestSchema: GenMessage<StatusRequest> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 52);
+  messageDesc(file_noodle_v1_noodle, 60);
 
 /**
  * @generated from message noodle.v1.StatusResponse
@@ -2069,7 +2505,7 @@ export type StatusResponse = Message<"noodle.v1.StatusResponse"> & {
  * Use `create(StatusResponseSchema)` to create a new message.
  */
 export const StatusResponseSchema: GenMessage<StatusResponse> = /*@__PURE__*/
-  messageDesc(file_noodle_v1_noodle, 53);
+  messageDesc(file_noodle_v1_noodle, 61);
 
 /**
  * @generated from enum noodle.v1.StreamRole
@@ -2248,8 +2684,35 @@ export const CoordinatorService: GenService<{
     input: typeof ReadTraceRequestSchema;
     output: typeof TraceChunkSchema;
   },
+  /**
+   * Prepares another plan; new sessions run on it as soon as it is ready, those that run end on the plan they began on.
+   *
+   * @generated from rpc noodle.v1.CoordinatorService.Replan
+   */
+  replan: {
+    methodKind: "unary";
+    input: typeof ReplanRequestSchema;
+    output: typeof ReplanResponseSchema;
+  },
 }> = /*@__PURE__*/
   serviceDesc(file_noodle_v1_noodle, 1);
+
+/**
+ * How a worker becomes a member. Only where the cluster has an authority; the one service that asks for no certificate.
+ *
+ * @generated from service noodle.v1.EnrollmentService
+ */
+export const EnrollmentService: GenService<{
+  /**
+   * @generated from rpc noodle.v1.EnrollmentService.Enroll
+   */
+  enroll: {
+    methodKind: "unary";
+    input: typeof EnrollRequestSchema;
+    output: typeof EnrollResponseSchema;
+  },
+}> = /*@__PURE__*/
+  serviceDesc(file_noodle_v1_noodle, 2);
 
 /**
  * The bytes of the model, for workers that cannot read its file.
@@ -2266,5 +2729,5 @@ export const TransferService: GenService<{
     output: typeof RangeChunkSchema;
   },
 }> = /*@__PURE__*/
-  serviceDesc(file_noodle_v1_noodle, 2);
+  serviceDesc(file_noodle_v1_noodle, 3);
 

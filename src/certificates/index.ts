@@ -1,0 +1,2 @@
+export { type Authority, type CertificateSubject, issueCertificate, makeAuthority } from "./issue.ts";
+export { makeRequest, readRequest } from "./request.ts";

@@ -1,0 +1,19 @@
+export { createLoop } from "./create-loop.ts";
+export { refineCosts, type RefinedClass, type Refinement, type StageSample } from "./refine.ts";
+export type {
+  LinkFactor,
+  Loop,
+  LoopCosts,
+  LoopDecision,
+  LoopEvent,
+  LoopEventKind,
+  LoopLoad,
+  LoopMode,
+  LoopMove,
+  LoopOptions,
+  LoopPlan,
+  LoopStage,
+  LoopStageTimes,
+  LoopStep,
+  NodeFactor,
+} from "./types.ts";

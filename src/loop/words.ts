@@ -1,0 +1,124 @@
+import type { LoadLevel } from "./load-watch.ts";
+import type { LoopEvent } from "./types.ts";
+import type { LinkWatch, LinkFinding } from "./link-watch.ts";
+import type { NodeFinding } from "./node-watch.ts";
+
+export function sayFactor(factor: number): string {
+  return factor >= 10 ? factor.toFixed(0) : factor.toFixed(2);
+}
+
+export function sayShare(share: number): string {
+  return Number.isFinite(share) ? `${(100 * share).toFixed(1)}%` : "everything";
+}
+
+export function saySeconds(ms: number): string {
+  const s = ms / 1000;
+  return s >= 120 ? `${(s / 60).toFixed(1)} min` : `${s.toFixed(s < 10 ? 1 : 0)} s`;
+}
+
+export function describeNode(node: string, finding: NodeFinding, atMs: number): LoopEvent {
+  const { type, phase, from, to, change } = finding;
+  const figures = { phase, factor_before: round(from), factor: round(to) };
+  const base = { atMs, node };
+  if (type === "measured") {
+    const isOff = Math.abs(Math.log(to)) > Math.log(1.1);
+    return {
+      ...base,
+      kind: "measured",
+      name: "loop.node_measured",
+      severity: isOff ? "warning" : "info",
+      figures,
+      sentence: `${node} takes ${sayFactor(to)}x the time of its profile in ${phase} steps`,
+    };
+  }
+  if (type === "crept") {
+    return {
+      ...base,
+      kind: "drift",
+      name: "loop.drift",
+      severity: "warning",
+      figures,
+      sentence: `${node} has drifted from ${sayFactor(from)}x to ${sayFactor(to)}x the time of its profile in ${phase} steps`,
+    };
+  }
+  const isSlower = to > from;
+  const confidence = change?.confidence ?? 1;
+  return {
+    ...base,
+    kind: "change",
+    name: isSlower ? "loop.node_slow" : "loop.node_fast",
+    severity: isSlower ? "warning" : "info",
+    figures: {
+      ...figures,
+      since_ms: change?.sinceMs ?? atMs,
+      steps: change?.steps ?? 0,
+      confidence: round(confidence),
+    },
+    sentence: `${node} computes ${isSlower ? "slower" : "faster"}: ${sayFactor(from)}x the time of its profile became ${sayFactor(to)}x in ${phase} steps, seen in ${change?.steps ?? 0} steps (confidence ${sayShare(confidence)})`,
+  };
+}
+
+export function describeLink(watch: LinkWatch, finding: LinkFinding, atMs: number): LoopEvent {
+  const { from, to, change } = finding;
+  const { latencyMs, bytesPerMs } = watch.measure();
+  const way = `the link from ${watch.from} to ${watch.to}`;
+  const figures = {
+    from: watch.from,
+    to: watch.to,
+    factor_before: round(from),
+    factor: round(to),
+    latency_ms: round(latencyMs),
+    bytes_per_ms: round(bytesPerMs),
+  };
+  const base = { atMs, node: watch.to };
+  if (finding.type === "measured") {
+    return {
+      ...base,
+      kind: "measured",
+      name: "loop.link_measured",
+      severity: "info",
+      figures,
+      sentence: `${way} takes ${sayFactor(to)}x the time that was planned with`,
+    };
+  }
+  const isSlower = to > from;
+  const confidence = change?.confidence ?? 1;
+  return {
+    ...base,
+    kind: "change",
+    name: isSlower ? "loop.link_slow" : "loop.link_fast",
+    severity: isSlower ? "warning" : "info",
+    figures: {
+      ...figures,
+      since_ms: change?.sinceMs ?? atMs,
+      steps: change?.steps ?? 0,
+      confidence: round(confidence),
+    },
+    sentence: `${way} became ${isSlower ? "slower" : "faster"}: ${sayFactor(from)}x the planned time became ${sayFactor(to)}x, seen in ${change?.steps ?? 0} frames (confidence ${sayShare(confidence)}); the nodes compute as before`,
+  };
+}
+
+export function describeLoad(from: LoadLevel, to: LoadLevel, atMs: number): LoopEvent {
+  const isMore = to.rows > from.rows || to.queueShare > from.queueShare || to.waiting > from.waiting;
+  return {
+    kind: "change",
+    name: isMore ? "loop.load_more" : "loop.load_less",
+    severity: "info",
+    atMs,
+    node: null,
+    figures: {
+      rows_before: round(from.rows),
+      rows: round(to.rows),
+      queue_ratio_before: round(from.queueShare),
+      queue_ratio: round(to.queueShare),
+      waiting_before: from.waiting,
+      waiting: to.waiting,
+    },
+    sentence: `the load is ${isMore ? "higher" : "lower"}, not a machine ${isMore ? "slower" : "faster"}: ${from.rows.toFixed(1)} rows a step became ${to.rows.toFixed(1)}, queues ${sayShare(from.queueShare)} of the computing time became ${sayShare(to.queueShare)}, ${to.waiting} requests wait, and nodes and links take what they took`,
+  };
+}
+
+/** Four digits that count. */
+export function round(value: number): number {
+  return Number.isFinite(value) ? Number(value.toPrecision(4)) : value;
+}

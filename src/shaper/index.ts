@@ -1,0 +1,3 @@
+export { makeRandom } from "./seeded-random.ts";
+export { ShapedLink } from "./shaped-link.ts";
+export type { Toxic } from "./toxics.ts";
