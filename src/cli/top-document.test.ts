@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { describeTop } from "./top-document.ts";
+import { renderTop } from "./top-frame.ts";
 import { makeLive, makeStatus } from "./testing-top.ts";
 
 describe("the top document", () => {
@@ -25,6 +26,17 @@ describe("the top document", () => {
       expect(top).toMatchObject({ live: null, bottleneck: null });
       expect(top.stages.map(({ times }) => times)).toEqual([null, null, null]);
     }
+  });
+
+  test("puts what the plan promises beside what is measured, and says nothing where nobody planned", () => {
+    const predicted = { period_ms: 28, latency_ms: 47, tokens_per_s: 20 };
+    const top = describeTop({ ...makeStatus(), plan: { predicted } }, "x");
+    expect(top.plan).toEqual({ predicted, measured: { period_ms: 30.8, latency_ms: 50.4, tokens_per_s: 18.25 } });
+    const lines = renderTop(top, { columns: 160, color: false }).join("\n");
+    expect(lines).toContain("period 28.0 / 30.8 ms");
+    expect(describeTop({ ...makeStatus(null), plan: { predicted } }, "x").plan).toEqual({ predicted, measured: null });
+    expect(describeTop({ ...makeStatus(), plan: { predicted: null } }, "x").plan).toBeNull();
+    expect(describeTop(makeStatus(), "x").plan).toBeNull();
   });
 
   test("gives a stage no figures of the node that held it before", () => {

@@ -23,7 +23,7 @@ export const whatifSchema = z.object({
         split: z.string(),
         /** Names of the nodes, stage by stage. */
         order: z.array(z.string()),
-        policy: modelPlanSchema.shape.policy,
+        policy: modelPlanSchema.unwrap().shape.policy,
         simulation: simulationSchema,
         /** 1.2 = a fifth more, of times as of tokens. */
         ratios: z.object({ tokens_per_s: ratio, itl_p50: ratio, ttft_p50: ratio, e2e_p50: ratio }),

@@ -55,7 +55,7 @@ function describeHead(plan: ModelPlan): string {
           ? " A machine alone is enough; this objective does not ask for more tokens/s."
           : plan.bound?.proven === true
             ? " A machine alone is best here: every cut makes it slower, or no better."
-          : " A machine alone is best here: no plan of several that was found is better.";
+            : " A machine alone is best here: no plan of several that was found is better.";
     return `${name} alone: ${figures}; ${quality}.${why}`;
   }
   return `${order.length} stages on ${order.length} of ${alone.length} nodes: ${figures}; ${quality}.`;

@@ -3,6 +3,7 @@ import type { ProfileDocument } from "../profile/index.ts";
 import { buildReport } from "./build-report.ts";
 import { Digester } from "./digest/digester.ts";
 import type { RunDigest } from "./digest/run-digest.ts";
+import { reportSchema } from "./document-schema.ts";
 import type { BarTrace, ReportChart, ReportDocument } from "./document.ts";
 import type { ReportInputs } from "./inputs.ts";
 import { formatMs, formatNumber, formatPercent, formatRatio } from "./numbers.ts";
@@ -49,6 +50,10 @@ function listIds(report: ReportDocument): string[] {
 describe("a report of a profile", () => {
   const profile = makeProfile();
   const report = buildReport(withProfile(profile));
+
+  test("has the form that is published", () => {
+    expect(reportSchema.parse(report)).toEqual(report);
+  });
 
   test("has the profile's charts and says what a run would add", () => {
     expect(listIds(report)).toEqual(["unit-latency", "share", "roofline", "cost-curves", "unit-memory"]);

@@ -184,10 +184,13 @@ describe("noodle simulate and noodle whatif", () => {
   it("costs an imagined machine the same after a change that brings or takes a profile", async () => {
     const near = folder.write(
       "mixed.yaml",
-      CLUSTER.replace("links:", "  - {name: m, hardware: {memory_gb_per_s: 20, compute_gflops: 40}, memory: 1GiB}\nlinks:"),
+      CLUSTER.replace(
+        "links:",
+        "  - {name: m, hardware: {memory_gb_per_s: 20, compute_gflops: 40}, memory: 1GiB}\nlinks:",
+      ),
     );
-    // Measured on a machine that reaches a hundredth of its data sheet.
-    folder.write("poor.json", JSON.stringify(makeProfile(MODEL, { factor: 100 })));
+    // Its operations cost much more beside bytes and arithmetic.
+    folder.write("poor.json", JSON.stringify(makeProfile(MODEL, { operationMs: 1 })));
     const node = folder.write("poor.yaml", "{name: p, profile: poor.json, memory: 1GiB}\n");
     const args = ["--cluster", near, "--context", "128", "--requests", "5", "--remove", "a", "--remove", "b"];
     const alone = await runJson("whatif", folder.model, ...args, ...lengths);
