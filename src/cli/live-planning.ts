@@ -24,7 +24,7 @@ const PLAN_LIMIT_S = 10;
 export async function readLivePlacement(live: LiveCluster): Promise<Placement> {
   const { context, coordinator, model, profiles, strict } = live;
   const status = await untilLinksAreKnown(coordinator, context.signal);
-  return readPlacement({ model, status, profiles, strict }, context.signal);
+  return readPlacement({ model, status, profiles, strict }, context);
 }
 
 /** What the cluster is there for, as its coordinator was started. */

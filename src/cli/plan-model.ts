@@ -29,11 +29,8 @@ const STREAMS = 8;
 const CONTEXT_TOKENS = 4096;
 
 /** Plans a model on a cluster, and says so. @throws NoodleError `PLAN_INFEASIBLE` behind the document; as `readPlacement` */
-export async function planForModel(
-  { out, host, signal }: CommandContext,
-  model: string,
-  options: PlanModelOptions,
-): Promise<void> {
+export async function planForModel(context: CommandContext, model: string, options: PlanModelOptions): Promise<void> {
+  const { out, host } = context;
   const { cluster, coordinator, promptTokens, baseline, timeLimit } = options;
   const placement = await readPlacement(
     {
@@ -43,7 +40,7 @@ export async function planForModel(
       profiles: options.profile,
       strict: options.strict === true,
     },
-    signal,
+    context,
   );
   const running = placement.status?.coordinator;
   const trained = placement.model.description.contextLength;

@@ -13,7 +13,10 @@ import {
 } from "../placement/index.ts";
 import type { ProfileDocument } from "../profile/index.ts";
 import { readModelHeader } from "../profiler/index.ts";
+import type { ClientSecurity } from "../net/index.ts";
 import { formatHostPort, parseHostPort } from "./addresses.ts";
+import { readOperatorSecurity } from "./cluster-security.ts";
+import type { CommandContext } from "./command.ts";
 import { readProfileFile } from "./profile-choice.ts";
 import { RemoteCluster } from "./remote-cluster.ts";
 import { compareMachines, describeRunning } from "./running-cluster.ts";
@@ -48,7 +51,10 @@ export interface Placement {
 const CLUSTER_BYTES_MAX = 2 ** 20;
 
 /** Reads model, cluster and profiles. @throws NoodleError of what can't be read, and as `resolveNodes` */
-export async function readPlacement(sources: PlacementSources, signal: AbortSignal): Promise<Placement> {
+export async function readPlacement(
+  sources: PlacementSources,
+  { signal, host }: Pick<CommandContext, "signal" | "host">,
+): Promise<Placement> {
   const { cluster: path, coordinator } = sources;
   if (path === undefined && coordinator === undefined && sources.status === undefined) {
     throw new NoodleError("USAGE", "give --cluster FILE (docs/cluster.md describes it) or --coordinator HOST:PORT");
@@ -60,7 +66,8 @@ export async function readPlacement(sources: PlacementSources, signal: AbortSign
     headerSha256: header.headerSha256,
   });
   const written = path === undefined ? null : await readClusterFile(path);
-  const asked = coordinator === undefined ? null : await askCoordinator(coordinator, signal);
+  const asked =
+    coordinator === undefined ? null : await askCoordinator(coordinator, signal, readOperatorSecurity(host.env));
   const status = sources.status ?? asked;
   const running = status === null ? null : describeRunning(status, written);
   const found = running?.cluster ?? written;
@@ -116,8 +123,12 @@ async function readNodeProfiles(
   return new Map([...byNode, ...bare.map((node): [string, ProfileDocument] => [node.name, common])]);
 }
 
-async function askCoordinator(text: string, signal: AbortSignal): Promise<StatusDocument> {
-  const remote = new RemoteCluster(formatHostPort(parseHostPort(text, "--coordinator")));
+async function askCoordinator(
+  text: string,
+  signal: AbortSignal,
+  security: ClientSecurity | undefined,
+): Promise<StatusDocument> {
+  const remote = new RemoteCluster(formatHostPort(parseHostPort(text, "--coordinator")), security);
   try {
     return await remote.status(signal);
   } finally {

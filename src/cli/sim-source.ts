@@ -48,7 +48,7 @@ export async function readPlannedModel(
       profiles: source.profile,
       strict: false,
     },
-    context.signal,
+    context,
   );
   if (written === null) {
     return { placement, plan: await makePlan(context, placement, chooseWorkload(placement, source)) };

@@ -97,16 +97,20 @@ function renderTables(plan: ModelPlan, paint: Paint): string {
         sayMs(row.single_itl_ms),
       ]),
     ),
-    renderTable(
-      "Sizes of micro-batches",
-      ["rows", "in flight", "these cuts, tokens/s", "any cuts, at most"],
-      plan.candidates.map((row) => [
-        String(row.rows),
-        String(row.in_flight),
-        sayOrDash(row.tokens_per_s, sayNumber),
-        sayNumber(row.best_possible_tokens_per_s),
-      ]),
-    ),
+    ...(plan.candidates.length === 0
+      ? []
+      : [
+          renderTable(
+            "Sizes of micro-batches",
+            ["rows", "in flight", "these cuts, tokens/s", "any cuts, at most"],
+            plan.candidates.map((row) => [
+              String(row.rows),
+              String(row.in_flight),
+              sayOrDash(row.tokens_per_s, sayNumber),
+              sayNumber(row.best_possible_tokens_per_s),
+            ]),
+          ),
+        ]),
   ];
   return parts.join("\n");
 }

@@ -83,6 +83,19 @@ describe("a plan's document", () => {
     expect(describeModelPlan(none)[0]).toBe("There is no plan.");
   });
 
+  test("of fewest nodes does not call a machine alone the quickest, nor a rule's cut the best", async () => {
+    const fewest = await planModel({ ...INPUT, objective: "fewest_nodes", compare: false, growth: false }, STILL);
+    const words = describeModelPlan(fewest).join("\n");
+    expect(fewest.order).toHaveLength(1);
+    expect(words).not.toContain("alone is best");
+    expect(fewest.left_out.map(({ words }) => words).join()).not.toContain("no plan");
+    const rule = await planModel({ ...INPUT, baseline: "equal", compare: false, growth: false }, STILL);
+    expect(rule.stages.map(({ why }) => why).join()).toContain("the plan would be better");
+    expect(rule.candidates).toEqual([]);
+    expect(renderPlanPage(rule)).not.toContain("Sizes of micro-batches");
+    expect(readModelPlan(JSON.stringify(rule))).toEqual(rule);
+  });
+
   test("has a page that needs nothing from elsewhere, in light and dark, with a cell for every unit", () => {
     const page = renderPlanPage(plan);
     expect(page).not.toMatch(/(src|href)=|url\(|@import|<script/);

@@ -178,6 +178,8 @@ async function followRule(setup: Setup, name: string, timeLimitS: number, option
     stages: best === null || stages === null ? null : stages.map(({ nodes, first, end }) => ({ nodes, first, end })),
     best,
     value: best?.tokensPerS ?? 0,
+    // Tried for our own plan, with other cuts.
+    tried: [],
     proven: best !== null && ours.proven && best.tokensPerS >= ours.bound * (1 - 1e-9),
     algorithm: answer.algorithm,
     ...(best === null ? { because: none } : {}),

@@ -98,7 +98,7 @@ export interface ModelPlan {
   readonly algorithm: string;
   readonly solve_ms: number;
   readonly time_limit_hit: boolean;
-  /** Sizes of micro-batches that were tried, the best first. */
+  /** Sizes of micro-batches that were tried, the best first; of another rule's plan none. */
   readonly candidates: readonly ModelPlanCandidate[];
   /** Each node with the whole model on it: the comparison that a cluster has to win. The best first. */
   readonly alone: readonly ModelPlanAlone[];

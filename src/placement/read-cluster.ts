@@ -236,7 +236,9 @@ function fromIssue(source: YamlSource, issue: z.core.$ZodIssue | undefined): Noo
     return source.invalid(`"${key.slice(0, 64)}" is no key here; ${hint}`, path, key);
   }
   const input = "input" in issue ? issue.input : undefined;
-  if (input === undefined) return source.invalid("is missing", path);
+  if (input === undefined) {
+    return source.invalid(issue.message.startsWith("must") ? `is missing; it ${issue.message}` : "is missing", path);
+  }
   if (input === null && path.length === 0) return source.invalid("the file is empty", path);
   return source.invalid(
     `${show(input)} ${issue.code === "invalid_union" || issue.code === "custom" || issue.message.startsWith("must") ? issue.message : `is not allowed (${issue.message})`}`,

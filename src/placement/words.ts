@@ -76,13 +76,12 @@ function describeQuality({ bound, objective, time_limit_hit, algorithm }: ModelP
   return `at most ${sayShare(bound.gap)} from the best possible${late}${rule}`;
 }
 
-function describeBatching({ policy, candidates, workload, algorithm }: ModelPlan): string {
+function describeBatching({ policy, candidates, workload }: ModelPlan): string {
   if (policy === null) return "";
   const count = policy.decode_in_flight;
   const pads = policy.align > 1 ? `, in whole blocks of ${policy.align} rows` : "";
   const line = `Micro-batches of ${policy.max_decode_rows} row${policy.max_decode_rows === 1 ? "" : "s"}, ${count} in flight${pads}; prompts in chunks of ${policy.prefill_rows}, of ${policy.mixed_prefill_rows} while others decode.`;
-  // The sizes were tried for the planner's own plan, not for a rule's.
-  if (workload.streams === 1 || algorithm.startsWith(RULE)) return line;
+  if (workload.streams === 1) return line;
   const others = candidates
     .filter((one) => one.rows !== policy.max_decode_rows && one.tokens_per_s !== null)
     .slice(0, 3)

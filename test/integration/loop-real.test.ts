@@ -2,6 +2,7 @@ import { fileURLToPath } from "node:url";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { describeWorkload } from "../../src/cli/live-planning.ts";
 import { LoopDriver, LoopFeed, readLoopPlan } from "../../src/cli/loop-driver.ts";
+import { collectHost } from "../../src/cli/host.ts";
 import { readPlacement } from "../../src/cli/plan-sources.ts";
 import { LocalCluster } from "../../src/cluster/local/index.ts";
 import { must } from "../../src/common/index.ts";
@@ -59,7 +60,10 @@ it("puts another plan in force by itself once workers are not what their profile
   try {
     const profiles = ["worker-1", "worker-2"].map((name) => `${name}=${profile}`);
     const status = coordinator.status();
-    const placement = await readPlacement({ model: STORYTELLER, status, profiles, strict: false }, never);
+    const placement = await readPlacement(
+      { model: STORYTELLER, status, profiles, strict: false },
+      { signal: never, host: collectHost() },
+    );
     const plan = must(readLoopPlan(status), "plan");
     // As in production, but for the time that a plan is left alone: a test can't wait for two minutes.
     const loop = createLoop(

@@ -98,11 +98,7 @@ async function simulateCase(
 }
 
 /** Cluster, model and costs as they would be. */
-async function changePlacement(
-  { signal }: CommandContext,
-  before: Placement,
-  options: WhatifOptions,
-): Promise<Placement> {
+async function changePlacement(context: CommandContext, before: Placement, options: WhatifOptions): Promise<Placement> {
   const { cluster, coordinator, type } = options;
   const slowdowns = options.slow.map(parseSlowdown);
   const path = before.model.path;
@@ -117,7 +113,7 @@ async function changePlacement(
       strict: false,
       change,
     },
-    signal,
+    context,
   );
   for (const { node } of slowdowns) {
     if (placement.nodes.some(({ name }) => name === node)) continue;
