@@ -18,7 +18,7 @@ const CHAT: ResponseKind = { idPrefix: "chatcmpl-", whole: "chat.completion", ch
  * @returns the JSON of the response; undefined where it went out as a stream
  */
 export async function completeChat(context: RequestContext, body: ChatRequest): Promise<string | undefined> {
-  const { limits, signal } = context;
+  const { limits } = context;
   const entry = context.registry.find(body.model);
   const { model } = entry;
   const topLogprobs = readTopLogprobs(body);
@@ -35,14 +35,7 @@ export async function completeChat(context: RequestContext, body: ChatRequest): 
     makeGeneration(context, body, { ...parts, sampling: sampling(choice) }),
   );
   const outputs = requests.map((_, index) => makeChoice(entry, body, rendered, index, topLogprobs !== null));
-  return deliver(context, body, CHAT, {
-    model,
-    requests,
-    choices,
-    atOnce: limits.generationsAtOnce,
-    signal,
-    outputs,
-  });
+  return deliver(context, body, CHAT, { model, requests, choices, outputs });
 }
 
 /** Special tokens of the template are read as such; what came from outside stays text. */

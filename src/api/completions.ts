@@ -1,4 +1,4 @@
-import { must, NoodleError } from "../common/index.ts";
+import { must, NoodleError, sum } from "../common/index.ts";
 import { CompletionChoice } from "./completion-choice.ts";
 import { deliver, type ResponseKind } from "./deliver.ts";
 import { chooseGrammar } from "./grammars.ts";
@@ -35,11 +35,7 @@ export async function complete(context: RequestContext, body: CompletionRequest)
     );
   });
   const tokens = requests.map(({ prompt, maxTokens }) => maxTokens + (echo ? prompt.length : 0));
-  requireLogprobRoom(
-    context.limits,
-    tokens.reduce((total, count) => total + count, 0),
-    topLogprobs,
-  );
+  requireLogprobRoom(context.limits, sum(tokens), topLogprobs);
   const texts = await Promise.all(prompts.map(async (prompt) => (echo ? readText(entry, prompt) : "")));
   const outputs = requests.map((_, index) => {
     const place = Math.floor(index / choices);
@@ -47,15 +43,7 @@ export async function complete(context: RequestContext, body: CompletionRequest)
     const shape = { withLogprobs: topLogprobs !== null, isStreamed: body.stream === true };
     return new CompletionChoice(entry.texts, index, start, shape);
   });
-  const { limits, signal } = context;
-  return deliver(context, body, COMPLETION, {
-    model,
-    requests,
-    choices,
-    atOnce: limits.generationsAtOnce,
-    signal,
-    outputs,
-  });
+  return deliver(context, body, COMPLETION, { model, requests, choices, outputs });
 }
 
 async function readText(entry: ModelEntry, prompt: ReadPrompt): Promise<string> {

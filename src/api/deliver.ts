@@ -22,7 +22,11 @@ export interface ResponseKind {
   readonly chunk: string;
 }
 
-export type Delivery = Omit<GenerationsRequest, "onEvent"> & { readonly outputs: readonly ChoiceOutput[] };
+/** What an endpoint hands over; how many run at once and what ends them is the request's. */
+export type Delivery = Omit<GenerationsRequest, "onEvent" | "atOnce" | "signal"> & {
+  readonly outputs: readonly ChoiceOutput[];
+};
+type Run = Omit<GenerationsRequest, "onEvent"> & Delivery;
 type DeliveryFields = Pick<CompletionRequest, "stream" | "stream_options" | "timings">;
 
 /**
@@ -36,33 +40,29 @@ export function deliver(
   kind: ResponseKind,
   delivery: Delivery,
 ): Promise<string | undefined> {
-  return body.stream === true ? stream(context, body, kind, delivery) : answer(body, kind, delivery);
+  const run = { ...delivery, atOnce: context.limits.generationsAtOnce, signal: context.signal };
+  return body.stream === true ? stream(context, body, kind, run) : answer(body, kind, run);
 }
 
-async function answer(body: DeliveryFields, kind: ResponseKind, delivery: Delivery): Promise<string> {
-  const { outputs, model, choices } = delivery;
+async function answer(body: DeliveryFields, kind: ResponseKind, run: Run): Promise<string> {
+  const { outputs, model, choices } = run;
   const head = makeHead(kind.idPrefix, kind.whole, model.id);
   const finished = await runGenerations({
-    ...delivery,
+    ...run,
     onEvent: async (choice, event) => void (await must(outputs[choice], "choice").take(event)),
   });
   const messages = outputs.map((output) => output.message());
   return writeResponse(head, messages, { usage: describeUsage(finished, choices), ...timingsOf(body, finished) });
 }
 
-async function stream(
-  context: RequestContext,
-  body: DeliveryFields,
-  kind: ResponseKind,
-  delivery: Delivery,
-): Promise<undefined> {
-  const { outputs, model, requests, choices } = delivery;
+async function stream(context: RequestContext, body: DeliveryFields, kind: ResponseKind, run: Run): Promise<undefined> {
+  const { outputs, model, requests, choices } = run;
   const head = makeHead(kind.idPrefix, kind.chunk, model.id);
   const withUsage = wantsUsageChunk(body);
   const noUsage = withUsage ? { usage: null } : {};
   const events = context.startStream();
   const finished = await runGenerations({
-    ...delivery,
+    ...run,
     onEvent: async (choice, event) => {
       if (event.type === "started") events.open();
       for (const piece of await must(outputs[choice], "choice").take(event)) {

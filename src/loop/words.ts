@@ -17,7 +17,7 @@ export function saySeconds(ms: number): string {
 }
 
 export function describeNode(node: string, finding: NodeFinding, atMs: number): LoopEvent {
-  const { type, phase, from, to, change } = finding;
+  const { type, phase, from, to } = finding;
   const figures = { phase, factor_before: round(from), factor: round(to) };
   const base = { atMs, node };
   if (type === "measured") {
@@ -41,25 +41,14 @@ export function describeNode(node: string, finding: NodeFinding, atMs: number): 
       sentence: `${node} has drifted from ${sayFactor(from)}x to ${sayFactor(to)}x the time of its profile in ${phase} steps`,
     };
   }
-  const isSlower = to > from;
-  const confidence = change?.confidence ?? 1;
-  return {
-    ...base,
-    kind: "change",
-    name: isSlower ? "loop.node_slow" : "loop.node_fast",
-    severity: isSlower ? "warning" : "info",
-    figures: {
-      ...figures,
-      since_ms: change?.sinceMs ?? atMs,
-      steps: change?.steps ?? 0,
-      confidence: round(confidence),
-    },
-    sentence: `${node} computes ${isSlower ? "slower" : "faster"}: ${sayFactor(from)}x the time of its profile became ${sayFactor(to)}x in ${phase} steps, seen in ${change?.steps ?? 0} steps (confidence ${sayShare(confidence)})`,
-  };
+  return describeChange("node", base, figures, finding, ({ isSlower, steps, confidence }) => {
+    const seen = `seen in ${steps} steps (confidence ${confidence})`;
+    return `${node} computes ${isSlower ? "slower" : "faster"}: ${sayFactor(from)}x the time of its profile became ${sayFactor(to)}x in ${phase} steps, ${seen}`;
+  });
 }
 
 export function describeLink(watch: LinkWatch, finding: LinkFinding, atMs: number): LoopEvent {
-  const { from, to, change } = finding;
+  const { from, to } = finding;
   const { latencyMs, bytesPerMs } = watch.measure();
   const way = `the link from ${watch.from} to ${watch.to}`;
   const figures = {
@@ -81,20 +70,30 @@ export function describeLink(watch: LinkWatch, finding: LinkFinding, atMs: numbe
       sentence: `${way} takes ${sayFactor(to)}x the time that was planned with`,
     };
   }
+  return describeChange("link", base, figures, finding, ({ isSlower, steps, confidence }) => {
+    const seen = `seen in ${steps} frames (confidence ${confidence})`;
+    return `${way} became ${isSlower ? "slower" : "faster"}: ${sayFactor(from)}x the planned time became ${sayFactor(to)}x, ${seen}; the nodes compute as before`;
+  });
+}
+
+/** What changes of nodes and of links have in common. */
+function describeChange(
+  what: "node" | "link",
+  base: Pick<LoopEvent, "atMs" | "node">,
+  figures: LoopEvent["figures"],
+  { from, to, change }: Pick<NodeFinding | LinkFinding, "from" | "to" | "change">,
+  say: (seen: { readonly isSlower: boolean; readonly steps: number; readonly confidence: string }) => string,
+): LoopEvent {
   const isSlower = to > from;
+  const steps = change?.steps ?? 0;
   const confidence = change?.confidence ?? 1;
   return {
     ...base,
     kind: "change",
-    name: isSlower ? "loop.link_slow" : "loop.link_fast",
+    name: isSlower ? `loop.${what}_slow` : `loop.${what}_fast`,
     severity: isSlower ? "warning" : "info",
-    figures: {
-      ...figures,
-      since_ms: change?.sinceMs ?? atMs,
-      steps: change?.steps ?? 0,
-      confidence: round(confidence),
-    },
-    sentence: `${way} became ${isSlower ? "slower" : "faster"}: ${sayFactor(from)}x the planned time became ${sayFactor(to)}x, seen in ${change?.steps ?? 0} frames (confidence ${sayShare(confidence)}); the nodes compute as before`,
+    figures: { ...figures, since_ms: change?.sinceMs ?? base.atMs, steps, confidence: round(confidence) },
+    sentence: say({ isSlower, steps, confidence: sayShare(confidence) }),
   };
 }
 
