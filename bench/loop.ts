@@ -25,7 +25,8 @@ export async function benchLoop(context: BenchContext): Promise<void> {
   const costs = makeCosts();
   for (const { node, factor } of SCENARIOS) {
     const subject = `${node} ${factor}x slower`;
-    const truth = correctCosts(costs, (name) => (name === node ? { decode: factor, prefill: factor } : null), []);
+    const slower = { step: () => factor, unit: () => factor };
+    const truth = correctCosts(costs, (name) => (name === node ? slower : null), []);
     const oracle = await planModel(truth, { nowMs: () => 0 });
     for (let repetition = 0; repetition < context.repetitions; repetition++) {
       const slowdowns = [slowNode(node, factor, SLOW_AT_MS / 1000)];

@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
 import { cpus, homedir } from "node:os";
 import { join } from "node:path";
-import { must } from "../src/common/index.ts";
+import { must, quantile } from "../src/common/index.ts";
 import type { CostClass, CostModelDocument, ProfileDocument } from "../src/profile/index.ts";
 import { profileModel, type ProfileOptions } from "../src/profiler/index.ts";
 import { mergeCosts } from "../src/validate/index.ts";
@@ -11,10 +11,10 @@ import { prepareModel } from "./models.ts";
 const bench = "profile";
 const GRID = { decodeRows: [1, 4], prefillRows: [64], contexts: [0, 256] } as const;
 /** Each subject is measured in slices, in turn: what else the machine does in these minutes so meets all of them alike. */
-const SLICES = 4;
-const SLICE_BUDGET_MS = 10_000;
-/** Below it a time is that of the callbacks around it: the lookup of one row of the embedding. */
-const LEAST_MS = 0.02;
+const SLICES = 6;
+const SLICE_BUDGET_MS = 12_000;
+/** Below it a time is that of the callbacks around it: the lookup of an embedding's rows lasts hundredths of a millisecond. */
+const LEAST_MS = 0.1;
 const REAL_MODEL = join(homedir(), ".cache", "noodlecore", "models", "SmolLM2-135M-Instruct.Q4_1.gguf");
 
 /** How well a profile repeats, and how well layers of random values stand for real ones. */
@@ -45,6 +45,7 @@ export async function benchProfile(context: BenchContext): Promise<void> {
     }
     const merge = (documents: readonly ProfileDocument[]): CostModelDocument =>
       mergeCosts(documents.map((document) => document.cost_model));
+    logSpread(context, slices.first);
     const [first, synthetic, second] = [merge(slices.first), merge(slices.synthetic), merge(slices.second)];
     const name = must(slices.first[0], "profile").model.name ?? model;
     for (const [subject, other, limit] of [
@@ -53,13 +54,27 @@ export async function benchProfile(context: BenchContext): Promise<void> {
     ] as const) {
       for (const { unitClass, errors } of compareClasses(first, other)) {
         conclude(context, `${name}: ${unitClass}`, subject, errors, limit);
+        context.log(`  ${errors.map((error) => `${error >= 0 ? "+" : ""}${(100 * error).toFixed(1)}%`).join(" ")}`);
       }
       conclude(context, `${name}: mean over units`, subject, [...compareUnits(first, other)], limit);
     }
   }
 }
 
-/** Relative differences of the cells that both have, class by class. */
+/** How far the slices of one and the same profile lie from their median: what no comparison of two profiles can beat. */
+function logSpread(context: BenchContext, documents: readonly ProfileDocument[]): void {
+  const merged = mergeCosts(documents.map((document) => document.cost_model));
+  for (const { name } of merged.classes) {
+    const errors = documents
+      .flatMap(({ cost_model }) => compareClasses(merged, cost_model).filter(({ unitClass }) => unitClass === name))
+      .flatMap((each) => each.errors.map(Math.abs));
+    if (errors.length === 0) continue;
+    const [middle, high] = [0.5, 0.9].map((share) => `${(100 * quantile(errors, share)).toFixed(1)}%`);
+    context.log(`${name}: slices of one profile lie ${middle} from their median, the worst tenth ${high} and more`);
+  }
+}
+
+/** Signed relative differences of the cells that both have, class by class. */
 function compareClasses(
   first: CostModelDocument,
   other: CostModelDocument,
@@ -85,7 +100,7 @@ function* compareTables(left: CostClass, right: CostClass): Generator<number> {
         const rows = right[phase].rows.indexOf(left[phase].rows[i] ?? -1);
         const column = right[phase].contexts.indexOf(left[phase].contexts[j] ?? -1);
         const otherMs = right[phase].ms[rows]?.[column] ?? null;
-        if (ms !== null && otherMs !== null && ms >= LEAST_MS) yield Math.abs(otherMs / ms - 1);
+        if (ms !== null && otherMs !== null && ms >= LEAST_MS) yield otherMs / ms - 1;
       }
     }
   }
@@ -95,10 +110,11 @@ function conclude(
   context: BenchContext,
   name: string,
   subject: string,
-  errors: readonly number[],
+  signedErrors: readonly number[],
   limit: number,
 ): void {
-  if (errors.length === 0) return context.log(`${name}, ${subject}: nothing to compare`);
+  if (signedErrors.length === 0) return context.log(`${name}, ${subject}: nothing to compare`);
+  const errors = signedErrors.map(Math.abs);
   const mean = errors.reduce((sum, error) => sum + error, 0) / errors.length;
   context.conclude({
     bench,

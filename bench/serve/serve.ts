@@ -1,76 +1,95 @@
 import { existsSync } from "node:fs";
 import { cpus, homedir } from "node:os";
 import { join } from "node:path";
-import { median, quantile } from "../../src/common/index.ts";
+import { median } from "../../src/common/index.ts";
 import { type BenchContext, compare, type Sample } from "../lib.ts";
-import { makePrompt, prepareModel } from "../models.ts";
-import { type ClientTimes, complete } from "./client.ts";
+import { prepareModel } from "../models.ts";
+import { complete } from "./client.ts";
 import { readCpuMs } from "./cpu.ts";
+import { prompt, STREAMS } from "./prompts.ts";
 import { findPeers, type Server, type ServerShape, startLlamaServer, startNoodle } from "./servers.ts";
 
 const bench = "serve";
-const STREAMS = 8;
 const REAL_MODEL = join(homedir(), ".cache", "noodlecore", "models", "SmolLM2-135M-Instruct.Q4_1.gguf");
-/** Prompts of two repetitions, and of two streams, never begin alike. */
-const seedOf = (repetition: number, stream: number): number => (repetition + 1) * 101 + stream;
-
 type Measure = (server: Server, repetition: number) => Promise<Readonly<Record<string, number>>>;
 
 /** Serving beside the peers, on the 1B shape and on the real small model. */
 export async function benchServe(context: BenchContext): Promise<void> {
+  await benchServePipeline(context);
+  await benchServeUndivided(context);
+  await benchServeReal(context);
+}
+
+/** Two workers with the 1B shape. */
+export async function benchServePipeline(context: BenchContext): Promise<void> {
+  await benchPipeline(context, shapeOf(await prepareModel(context)), "");
+}
+
+/** One worker with the 1B shape. */
+export async function benchServeUndivided(context: BenchContext): Promise<void> {
+  await benchUndivided(context, shapeOf(await prepareModel(context)), "");
+}
+
+/** Both with the real small model. */
+export async function benchServeReal(context: BenchContext): Promise<void> {
+  if (!existsSync(REAL_MODEL)) return context.log(`${REAL_MODEL} is not there: scripts/fetch-real-model.sh gets it`);
+  await benchPipeline(context, shapeOf(REAL_MODEL), ", real 135M");
+  await benchUndivided(context, shapeOf(REAL_MODEL), ", real 135M");
+}
+
+function shapeOf(model: string): ServerShape {
+  return { model, contextTokens: 768, parallel: STREAMS };
+}
+
+function findPeersOrSay(context: BenchContext): string | null {
   const peers = findPeers();
   if (peers === null) context.log("no peers to compare with: see bench/peers/README.md");
-  const models = [await prepareModel(context), ...(existsSync(REAL_MODEL) ? [REAL_MODEL] : [])];
-  for (const model of models) {
-    const shape: ServerShape = { model, contextTokens: 768, parallel: STREAMS };
-    const suffix = model === REAL_MODEL ? ", real 135M" : "";
-    await withServers(
-      [
-        () => startNoodle("noodle 2x1", shape, { workers: 2, threads: 1 }),
-        ...(peers === null
-          ? []
-          : [
-              () => startLlamaServer("llama-server rpc 2x1", peers, shape, { threads: 1, rpcWorkers: 2 }),
-              () => startLlamaServer("llama-server 2 threads", peers, shape, { threads: 2 }),
-              () => startLlamaServer("llama-server 1 thread", peers, shape, { threads: 1 }),
-            ]),
-      ],
-      async (servers) => {
-        const run = (measure: Measure, among: readonly string[]) =>
-          inTurns(
-            context,
-            servers.filter(({ name }) => among.includes(name)),
-            measure,
-            suffix,
-          );
-        const rpc = "llama-server rpc 2x1";
-        const local = "llama-server 2 threads";
-        const eight = await run(measureEight, ["noodle 2x1", rpc, local]);
-        conclude(context, eight, `8 streams tokens_per_sec${suffix}`, "noodle 2x1", rpc, { least: 2.4 });
-        conclude(context, eight, `8 streams tokens_per_sec${suffix}`, "noodle 2x1", local, { least: 1 });
-        conclude(context, eight, `8 streams ttft_p50_ms${suffix}`, "noodle 2x1", rpc, { most: 0.8 });
-        const one = await run(measureOne, ["noodle 2x1", rpc, "llama-server 1 thread"]);
-        conclude(context, one, `1 stream decode tokens_per_sec${suffix}`, "noodle 2x1", rpc, { least: 1.7 });
-        conclude(context, one, `1 stream end to end tokens_per_sec${suffix}`, "noodle 2x1", rpc, { least: 1.7 });
-        conclude(context, one, `1 stream decode tokens_per_sec${suffix}`, "noodle 2x1", "llama-server 1 thread", {
-          least: 0.95,
-        });
-        const prefill = await run(measurePrefill, ["noodle 2x1", rpc, local]);
-        conclude(context, prefill, `prefill of 512 tokens_per_sec${suffix}`, "noodle 2x1", rpc, { least: 2 });
-        conclude(context, prefill, `prefill of 512 tokens_per_sec${suffix}`, "noodle 2x1", local, { least: 0.85 });
-      },
-    );
-    await benchUndivided(context, peers, shape, suffix);
-  }
+  return peers;
+}
+
+async function benchPipeline(context: BenchContext, shape: ServerShape, suffix: string): Promise<void> {
+  const peers = findPeersOrSay(context);
+  await withServers(
+    [
+      () => startNoodle("noodle 2x1", shape, { workers: 2, threads: 1 }),
+      ...(peers === null
+        ? []
+        : [
+            () => startLlamaServer("llama-server rpc 2x1", peers, shape, { threads: 1, rpcWorkers: 2 }),
+            () => startLlamaServer("llama-server 2 threads", peers, shape, { threads: 2 }),
+            () => startLlamaServer("llama-server 1 thread", peers, shape, { threads: 1 }),
+          ]),
+    ],
+    async (servers) => {
+      const run = (measure: Measure, among: readonly string[]) =>
+        inTurns(
+          context,
+          servers.filter(({ name }) => among.includes(name)),
+          measure,
+          suffix,
+        );
+      const rpc = "llama-server rpc 2x1";
+      const local = "llama-server 2 threads";
+      const eight = await run(measureEight, ["noodle 2x1", rpc, local]);
+      conclude(context, eight, `8 streams tokens_per_sec${suffix}`, "noodle 2x1", rpc, { least: 2.4 });
+      conclude(context, eight, `8 streams tokens_per_sec${suffix}`, "noodle 2x1", local, { least: 1 });
+      conclude(context, eight, `8 streams ttft_p50_ms${suffix}`, "noodle 2x1", rpc, { most: 0.8 });
+      const one = await run(measureOne, ["noodle 2x1", rpc, "llama-server 1 thread"]);
+      conclude(context, one, `1 stream decode tokens_per_sec${suffix}`, "noodle 2x1", rpc, { least: 1.7 });
+      conclude(context, one, `1 stream end to end tokens_per_sec${suffix}`, "noodle 2x1", rpc, { least: 1.7 });
+      conclude(context, one, `1 stream decode tokens_per_sec${suffix}`, "noodle 2x1", "llama-server 1 thread", {
+        least: 0.95,
+      });
+      const prefill = await run(measurePrefill, ["noodle 2x1", rpc, local]);
+      conclude(context, prefill, `prefill of 512 tokens_per_sec${suffix}`, "noodle 2x1", rpc, { least: 2 });
+      conclude(context, prefill, `prefill of 512 tokens_per_sec${suffix}`, "noodle 2x1", local, { least: 0.85 });
+    },
+  );
 }
 
 /** One worker with all cores, the model in one piece. */
-async function benchUndivided(
-  context: BenchContext,
-  peers: string | null,
-  shape: ServerShape,
-  suffix: string,
-): Promise<void> {
+async function benchUndivided(context: BenchContext, shape: ServerShape, suffix: string): Promise<void> {
+  const peers = findPeersOrSay(context);
   const threads = cpus().length;
   await withServers(
     [
@@ -89,58 +108,6 @@ async function benchUndivided(
       conclude(context, eight, `8 streams tokens_per_sec${suffix}`, "noodle 1 worker", "llama-server", { least: 0.97 });
     },
   );
-}
-
-/** Inter-token latency of streams while a long prompt is read beside them, against the same streams alone. */
-export async function benchServeMixed(context: BenchContext): Promise<void> {
-  const shape: ServerShape = { model: await prepareModel(context), contextTokens: 2304, parallel: STREAMS };
-  const samples: Sample[] = [];
-  for (const determinism of ["recorded", "strict"] as const) {
-    const more = ["--determinism", determinism];
-    const server = await startNoodle(`noodle 2x1 ${determinism}`, shape, { workers: 2, threads: 1, more });
-    try {
-      for (let repetition = -1; repetition < context.repetitions; repetition++) {
-        const streams = Array.from({ length: STREAMS - 1 }, (_, stream) =>
-          complete(server.url, { model: server.model, prompt: prompt(128, repetition, stream), maxTokens: 160 }),
-        );
-        await new Promise((resolve) => setTimeout(resolve, 6000));
-        const long = complete(server.url, { model: server.model, prompt: prompt(2000, repetition, 50), maxTokens: 2 });
-        const { sentMs, endMs } = await long;
-        const times = await Promise.all(streams);
-        const gaps = times.flatMap((time) => gapsWithEnds(time));
-        const beside = gaps.filter(({ endedMs }) => endedMs >= sentMs && endedMs <= endMs).map(({ gapMs }) => gapMs);
-        const alone = gaps.filter(({ endedMs }) => endedMs < sentMs || endedMs > endMs).map(({ gapMs }) => gapMs);
-        if (repetition < 0) continue;
-        for (const [metric, value] of [
-          ["itl p50 undisturbed ms", quantile(alone, 0.5)],
-          ["itl p99 beside a prompt of 2000 ms", quantile(beside, 0.99)],
-        ] as const) {
-          const sample = { bench, subject: server.name, metric, unit: "ms", value, repetition };
-          samples.push(sample);
-          context.record(sample);
-        }
-      }
-    } finally {
-      await server.close();
-    }
-    const of = (metric: string): number[] =>
-      samples.filter((each) => each.subject === server.name && each.metric === metric).map(({ value }) => value);
-    const undisturbed = of("itl p50 undisturbed ms");
-    const disturbed = of("itl p99 beside a prompt of 2000 ms");
-    const ratios = disturbed.map((value, i) => value / (undisturbed[i] ?? Number.NaN));
-    const most = determinism === "recorded" ? 2.5 : (median(undisturbed) + 300) / median(undisturbed);
-    context.conclude({
-      bench,
-      name: "itl p99 beside a prompt of 2000 / p50 undisturbed",
-      subject: server.name,
-      baseline: `${median(undisturbed).toFixed(1)} ms`,
-      ratio: median(ratios),
-      low: Math.min(...ratios),
-      high: Math.max(...ratios),
-      goal: `<= ${most.toFixed(2)}`,
-      met: median(ratios) <= most,
-    });
-  }
 }
 
 const measureEight: Measure = async (server, repetition) => {
@@ -173,18 +140,6 @@ const measurePrefill: Measure = async (server, repetition) => {
   const load = { model: server.model, prompt: prompt(512, repetition, 30), maxTokens: 1 };
   return { "prefill of 512 tokens_per_sec": (1000 * 512) / (await complete(server.url, load)).ttftMs };
 };
-
-function prompt(rows: number, repetition: number, stream: number): readonly number[] {
-  return [...makePrompt(rows, seedOf(repetition, stream))];
-}
-
-function gapsWithEnds({ gapsMs, sentMs, ttftMs }: ClientTimes): readonly { gapMs: number; endedMs: number }[] {
-  let endedMs = sentMs + ttftMs;
-  return gapsMs.map((gapMs) => {
-    endedMs += gapMs;
-    return { gapMs, endedMs };
-  });
-}
 
 async function withServers(
   starts: readonly (() => Promise<Server>)[],
