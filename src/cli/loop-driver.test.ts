@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, it } from "vitest";
 import type { ReplanDocument, StatusDocument, WantedPlan } from "../cluster/coordinator/index.ts";
 import { NoodleError } from "../common/index.ts";
-import type { Loop, LoopDecision, LoopPlan, LoopStep } from "../loop/index.ts";
+import type { Loop, LoopDecision, LoopLook, LoopPlan, LoopStep } from "../loop/index.ts";
 import type { EventRecord } from "../observe/index.ts";
 import type { ModelPlan } from "../placement/index.ts";
 import { LoopDriver } from "./loop-driver.ts";
@@ -38,6 +38,7 @@ interface Rig {
   readonly asked: { readonly plan: WantedPlan; readonly reason: string }[];
   readonly used: { readonly plan: LoopPlan; readonly moved: boolean }[];
   readonly steps: LoopStep[];
+  readonly looks: LoopLook[];
   /** What the loop says next. */
   next: (() => readonly LoopDecision[]) | null;
   epoch: number;
@@ -51,12 +52,14 @@ function makeRig(): Rig {
     asked: [],
     used: [],
     steps: [],
+    looks: [],
     next: null,
     epoch: 5,
     refusal: null,
   };
   const loop: Loop = {
     observe: (step) => rig.steps.push(step),
+    look: (look) => rig.looks.push(look),
     decide: async () => whole.next?.() ?? [],
     usePlan: (plan, _nowMs, moved) => rig.used.push({ plan, moved }),
     useCosts: () => undefined,
@@ -105,6 +108,37 @@ describe("the loop's driver", () => {
       { epoch: 5, atMs: 7, phase: "decode", rows: 2, context: 10, outputRows: 2, stages },
       { epoch: 5, atMs: 7, phase: "prefill", rows: 8, context: 3, outputRows: 1, stages },
     ]);
+  });
+
+  it("gives looks inside a stage with the time of each unit", () => {
+    const segment = { role: "total" as const, startNs: 0, nodes: 1 };
+    rig.driver.observeLayer({
+      stepId: 1,
+      epoch: 5,
+      requestIds: ["r"],
+      stage: 1,
+      nodeId: "x",
+      phase: "prefill",
+      rows: 4,
+      contextTokens: 12,
+      level: "layer",
+      segments: [
+        { ...segment, unit: 2, durationNs: 1e6 },
+        { ...segment, unit: 2, durationNs: 5e5 },
+        { ...segment, unit: 3, durationNs: 2e6 },
+      ],
+      stepNs: 4e6,
+      hookNs: 0,
+      arrivalNodeNs: 0,
+      computeStartNodeNs: 0,
+      computeEndNodeNs: 0,
+      sentNodeNs: 0,
+    });
+    const units = [
+      { unit: 2, ms: 1.5 },
+      { unit: 3, ms: 2 },
+    ];
+    expect(rig.looks).toEqual([{ epoch: 5, stage: 1, phase: "prefill", rows: 4, context: 8, units }]);
   });
 
   it("makes every decision an event, and only advises where that is decided", async () => {

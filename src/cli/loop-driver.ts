@@ -1,7 +1,7 @@
 import type { Coordinator, StatusDocument } from "../cluster/coordinator/index.ts";
 import { NoodleError } from "../common/index.ts";
-import type { Loop, LoopDecision, LoopEvent, LoopPlan, LoopStep } from "../loop/index.ts";
-import type { ClusterObserver, EventRecord, StepRecord } from "../observe/index.ts";
+import type { Loop, LoopDecision, LoopEvent, LoopLook, LoopPlan, LoopStep } from "../loop/index.ts";
+import type { ClusterObserver, EventRecord, LayerRecord, StepRecord } from "../observe/index.ts";
 import { wantPlan } from "./plan-file.ts";
 
 export interface LoopDriverOptions {
@@ -47,6 +47,11 @@ export class LoopDriver implements Disposable {
   /** Takes a step as the cluster's observers are told of it. */
   observe(record: StepRecord): void {
     this.#options.loop.observe(readStep(record));
+  }
+
+  /** Takes the inside of a stage, where a step was looked into. */
+  observeLayer(record: LayerRecord): void {
+    this.#options.loop.look(readLook(record));
   }
 
   [Symbol.dispose](): void {
@@ -111,12 +116,34 @@ export class LoopFeed implements ClusterObserver {
   onStep(record: StepRecord): void {
     this.driver?.observe(record);
   }
+
+  onLayer(record: LayerRecord): void {
+    this.driver?.observeLayer(record);
+  }
+}
+
+/** Positions before the step. A decode step's record has the longest of its contexts, a chunk's the end of the chunk. */
+function readContext({ phase, rows, contextTokens }: Pick<StepRecord, "phase" | "rows" | "contextTokens">): number {
+  return Math.max(0, contextTokens - (phase === "decode" ? 1 : rows));
+}
+
+function readLook(record: LayerRecord): LoopLook {
+  const { epoch, stage, phase, rows, segments } = record;
+  const units = new Map<number, number>();
+  for (const { unit, durationNs } of segments) units.set(unit, (units.get(unit) ?? 0) + durationNs / 1e6);
+  return {
+    epoch,
+    stage,
+    phase,
+    rows,
+    context: readContext(record),
+    units: [...units].map(([unit, ms]) => ({ unit, ms })),
+  };
 }
 
 function readStep(record: StepRecord): LoopStep {
-  const { epoch, phase, rows, contextTokens, receivedMonoNs, sampledRequestIds, stages } = record;
-  // A decode step's record has the longest of its contexts, a chunk's the end of the chunk.
-  const context = Math.max(0, contextTokens - (phase === "decode" ? 1 : rows));
+  const { epoch, phase, rows, receivedMonoNs, sampledRequestIds, stages } = record;
+  const context = readContext(record);
   return {
     epoch,
     atMs: receivedMonoNs / 1e6,

@@ -2,15 +2,20 @@ import type { Cluster, LinkPair, PlacementNode } from "../placement/index.ts";
 import { CostModel, type CostTable } from "../profile/index.ts";
 import type { LoopCosts } from "./types.ts";
 
-export interface PhaseFactors {
-  readonly decode: number;
-  readonly prefill: number;
+type Phase = "decode" | "prefill";
+
+/** What a node's times are multiplied by. */
+export interface NodeFactors {
+  /** What each step costs by itself. */
+  step(phase: Phase): number;
+  /** Units of the class. */
+  unit(phase: Phase, unitClass: string): number;
 }
 
 /** Costs with what was measured put in. @param factorsOf null for a node that was not seen yet */
 export function correctCosts(
   costs: LoopCosts,
-  factorsOf: (node: string) => PhaseFactors | null,
+  factorsOf: (node: string) => NodeFactors | null,
   links: readonly LinkPair[],
 ): LoopCosts {
   const nodes = costs.nodes.map((node) => {
@@ -20,20 +25,20 @@ export function correctCosts(
   return { ...costs, nodes, cluster: correctLinks(costs.cluster, links) };
 }
 
-function correctNode(node: PlacementNode, factors: PhaseFactors): PlacementNode {
+function correctNode(node: PlacementNode, factors: NodeFactors): PlacementNode {
   const { document } = node.costs;
   return {
     ...node,
     costs: new CostModel({
       ...document,
       step_overhead_ms: {
-        decode: document.step_overhead_ms.decode * factors.decode,
-        prefill: document.step_overhead_ms.prefill * factors.prefill,
+        decode: document.step_overhead_ms.decode * factors.step("decode"),
+        prefill: document.step_overhead_ms.prefill * factors.step("prefill"),
       },
       classes: document.classes.map((one) => ({
         ...one,
-        decode: scaleTable(one.decode, factors.decode),
-        prefill: scaleTable(one.prefill, factors.prefill),
+        decode: scaleTable(one.decode, factors.unit("decode", one.name)),
+        prefill: scaleTable(one.prefill, factors.unit("prefill", one.name)),
       })),
     }),
   };

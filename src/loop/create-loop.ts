@@ -6,6 +6,7 @@ import { LinkWatch } from "./link-watch.ts";
 import { LoadWatch } from "./load-watch.ts";
 import { NodeWatch } from "./node-watch.ts";
 import { NormalValues } from "./normal.ts";
+import { OutcomeWatch } from "./outcome-watch.ts";
 import type {
   LinkFactor,
   Loop,
@@ -13,12 +14,15 @@ import type {
   LoopDecision,
   LoopEvent,
   LoopLoad,
+  LoopLook,
   LoopOptions,
   LoopPlan,
+  LoopStage,
   LoopStep,
   NodeFactor,
 } from "./types.ts";
-import { describeLink, describeLoad, describeNode } from "./words.ts";
+import { compareStages } from "./weigh-move.ts";
+import { describeLink, describeLoad, describeNode, describeOutcome } from "./words.ts";
 
 /** After a node or link became another, queues tell of that and not of the load. */
 const SETTLE_MS = 10_000;
@@ -39,6 +43,8 @@ class ClosedLoop implements Loop {
   readonly #history = new ChangeHistory();
   readonly #decider: Decider;
   readonly #events: LoopEvent[] = [];
+  /** The last move, until it is judged, and the stages that it left. */
+  #outcome: { readonly watch: OutcomeWatch; readonly before: readonly LoopStage[] } | null = null;
 
   constructor(options: LoopOptions, costs: LoopCosts, plan: LoopPlan) {
     this.#options = options;
@@ -50,6 +56,7 @@ class ClosedLoop implements Loop {
   observe(step: LoopStep): void {
     if (this.#options.mode === "off" || step.epoch !== this.#plan.epoch) return;
     this.#load.add(step);
+    this.#outcome?.watch.add(step);
     for (const times of step.stages) {
       const stage = this.#plan.stages[times.stage];
       if (stage === undefined) continue;
@@ -64,6 +71,12 @@ class ClosedLoop implements Loop {
     }
   }
 
+  look(look: LoopLook): void {
+    const stage = this.#plan.stages[look.stage];
+    if (this.#options.mode === "off" || look.epoch !== this.#plan.epoch || stage === undefined) return;
+    this.#watchNode(stage.node)?.look(look);
+  }
+
   async decide(nowMs: number, load: LoopLoad): Promise<readonly LoopDecision[]> {
     if (this.#options.mode === "off") return [];
     this.#load.addWaiting(load.waiting);
@@ -71,6 +84,7 @@ class ClosedLoop implements Loop {
       const other = this.#load.look();
       if (other !== null) this.#events.push(describeLoad(other.from, other.to, nowMs));
     }
+    this.#judgeMove(nowMs);
     const found = this.#events.splice(0).map((event): LoopDecision => ({ action: "none", event, move: null }));
     // Before every stage was seen at work, there is nothing to compare.
     if (!this.#plan.stages.every(({ node }) => this.#nodes.get(node)?.known === true)) return found;
@@ -86,10 +100,17 @@ class ClosedLoop implements Loop {
   }
 
   usePlan(plan: LoopPlan, nowMs: number, moved: boolean): void {
+    const costs = this.#correct(() => 0);
+    const before = this.#plan.stages;
+    const gain = this.#decider.usePlan(nowMs, moved);
+    this.#outcome = gain === null ? null : { watch: new OutcomeWatch({ plan, costs, gain, sinceMs: nowMs }), before };
+    for (const stage of plan.stages) {
+      const old = this.#plan.stages.find(({ node }) => node === stage.node);
+      if (old?.first !== stage.first || old.end !== stage.end) this.#nodes.get(stage.node)?.useStage(stage);
+    }
     this.#plan = plan;
     for (const watch of [...this.#nodes.values(), ...this.#links.values()]) watch.forgetBlocks();
     this.#load.forget();
-    this.#decider.usePlan(nowMs, moved);
   }
 
   useCosts(costs: LoopCosts): void {
@@ -142,6 +163,20 @@ class ClosedLoop implements Loop {
     if (finding.type === "changed") this.#remember(`link ${key}`, atMs);
   }
 
+  #judgeMove(nowMs: number): void {
+    if (this.#outcome === null) return;
+    const { watch, before } = this.#outcome;
+    const outcome = watch.judge(nowMs);
+    if (outcome === null) return;
+    this.#outcome = null;
+    const gainNow = compareStages(
+      this.#correct(() => 0),
+      before,
+      watch.promise.plan.stages,
+    );
+    this.#events.push(describeOutcome(outcome, watch.promise.gain, gainNow, nowMs));
+  }
+
   #remember(subject: string, atMs: number): void {
     this.#history.add(subject, atMs);
     this.#load.forget();
@@ -163,7 +198,7 @@ class ClosedLoop implements Loop {
     const factors = new Map(
       [...this.#nodes.values()].map((watch) => {
         const by = Math.exp(watch.levelSigma * deviation(this.#values));
-        return [watch.node, { decode: watch.factor("decode") * by, prefill: watch.factor("prefill") * by }];
+        return [watch.node, watch.factors(by)];
       }),
     );
     const links = [...this.#links.values()]

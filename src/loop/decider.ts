@@ -34,20 +34,23 @@ export class Decider {
   #worthSinceMs: number | null = null;
   #planSinceMs = Number.NEGATIVE_INFINITY;
   /** What was asked for, until it is in force. */
-  #askedMs: number | null = null;
+  #asked: { readonly atMs: number; readonly gain: number } | null = null;
 
   constructor(options: LoopOptions, history: ChangeHistory) {
     this.#options = options;
     this.#history = history;
   }
 
-  usePlan(nowMs: number, moved: boolean): void {
+  /** @returns the gain that the move was decided for; null where the loop did not ask for it */
+  usePlan(nowMs: number, moved: boolean): number | null {
+    const gain = moved ? (this.#asked?.gain ?? null) : null;
     if (moved) {
       this.#planSinceMs = nowMs;
       this.#moves.push(nowMs);
     }
-    this.#askedMs = null;
+    this.#asked = null;
     this.reconsider();
+    return gain;
   }
 
   reconsider(): void {
@@ -58,7 +61,7 @@ export class Decider {
   async decide(input: DecisionInput): Promise<LoopDecision | null> {
     const { nowMs, plan, costs, factors } = input;
     // A move that was asked for and never came is asked for again.
-    if (this.#askedMs !== null && nowMs - this.#askedMs < (this.#options.dwellMs ?? 120_000)) return null;
+    if (this.#asked !== null && nowMs - this.#asked.atMs < (this.#options.dwellMs ?? 120_000)) return null;
     if (nowMs - this.#plannedMs >= PLAN_EVERY_MS && this.#isOutOfDate(factors)) {
       this.#plannedMs = nowMs;
       this.#factors = factors;
@@ -155,7 +158,7 @@ export class Decider {
   ): LoopDecision | null {
     const { plan, gain, bytes, loadMs, beside } = weighed;
     const isMove = this.#options.mode === "auto";
-    if (isMove) this.#askedMs = nowMs;
+    if (isMove) this.#asked = { atMs: nowMs, gain };
     const how = beside
       ? "new sessions go there while the old ones end"
       : `${load.sessions} session${load.sessions === 1 ? "" : "s"} have to end first`;

@@ -8,6 +8,7 @@ export type {
   LoopEvent,
   LoopEventKind,
   LoopLoad,
+  LoopLook,
   LoopMode,
   LoopMove,
   LoopOptions,

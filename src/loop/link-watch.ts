@@ -11,11 +11,18 @@ const WINDOW = 64;
 const APART = 4;
 /** Frames of each size, at least. */
 const LEAST_FRAMES = 4;
+/** No hop between two processes takes less, whatever a file says of the way: beside it, nothing is compared. */
+const LEAST_LATENCY_MS = 0.1;
+/** Where the bytes take less than this part of the planned time, frames of one size tell of the latency. */
+const LATENCY_SHARE = 0.9;
 
 export interface LinkFinding {
   readonly type: "measured" | "changed";
   readonly from: number;
   readonly to: number;
+  /** Of a frame, the median of the last ones. */
+  readonly frameMs: number;
+  readonly plannedMs: number;
   readonly change: RatioChange | null;
 }
 
@@ -28,6 +35,7 @@ interface Frame {
 export class LinkWatch {
   readonly from: string;
   readonly to: string;
+  /** As planned, at least what any hop takes. */
   readonly link: Link;
   readonly #track: RatioTrack;
   readonly #frames: Frame[] = [];
@@ -36,7 +44,7 @@ export class LinkWatch {
   constructor(from: string, to: string, link: Link, { halfLifeMs = 45_000 }: Pick<LoopOptions, "halfLifeMs">) {
     this.from = from;
     this.to = to;
-    this.link = link;
+    this.link = { ...link, latencyMs: Math.max(LEAST_LATENCY_MS, link.latencyMs) };
     this.#track = new RatioTrack({ halfLifeMs, leastChange: LEAST_CHANGE, leastSigma: LEAST_SIGMA });
   }
 
@@ -44,18 +52,17 @@ export class LinkWatch {
     if (!(ms > 0)) return null;
     this.#frames.push({ bytes, ms });
     if (this.#frames.length > WINDOW) this.#frames.shift();
-    const { latencyMs, bytesPerMs } = this.link;
-    const change = this.#track.add(atMs, ms, latencyMs + bytes / bytesPerMs);
+    const change = this.#track.add(atMs, ms, this.#planMs(bytes));
     const { ratio } = this.#track;
     if (ratio === null) return null;
     if (!this.#isTold) {
       this.#isTold = true;
-      return { type: "measured", from: 1, to: ratio, change: null };
+      return { type: "measured", from: 1, to: ratio, ...this.#compare(), change: null };
     }
     if (change === null) return null;
     // What is older belongs to the link as it was.
     this.#frames.splice(0, Math.max(0, this.#frames.length - change.steps));
-    return { type: "changed", from: change.from, to: change.to, change };
+    return { type: "changed", from: change.from, to: change.to, ...this.#compare(), change };
   }
 
   get suspicious(): boolean {
@@ -74,14 +81,20 @@ export class LinkWatch {
     this.#track.forgetBlock();
   }
 
-  /** The link as it was measured; where all frames are of one size, latency and time of a byte grew alike. */
+  /**
+   * The link as it was measured. Where all frames are of one size, latency and time of a byte grew alike, or the latency
+   * alone where bytes hardly counted.
+   */
   measure(): Link {
     const { ratio } = this.#track;
     if (ratio === null) return this.link;
     const apart = this.#tellApart();
-    return apart === null
-      ? { ...this.link, latencyMs: this.link.latencyMs * ratio, bytesPerMs: this.link.bytesPerMs / ratio }
-      : { ...this.link, ...apart };
+    if (apart !== null) return { ...this.link, ...apart };
+    const { latencyMs, bytesPerMs } = this.link;
+    const plannedMs = median(this.#frames.map(({ bytes }) => this.#planMs(bytes)));
+    if (latencyMs < LATENCY_SHARE * plannedMs)
+      return { ...this.link, latencyMs: latencyMs * ratio, bytesPerMs: bytesPerMs / ratio };
+    return { ...this.link, latencyMs: Math.max(LEAST_LATENCY_MS, latencyMs + (ratio - 1) * plannedMs) };
   }
 
   list(): LinkFactor {
@@ -89,9 +102,20 @@ export class LinkWatch {
     return {
       from: this.from,
       to: this.to,
-      latency: this.link.latencyMs > 0 ? latencyMs / this.link.latencyMs : 1,
+      latency: latencyMs / this.link.latencyMs,
       bandwidth: bytesPerMs / this.link.bytesPerMs,
       samples: this.#track.samples,
+    };
+  }
+
+  #planMs(bytes: number): number {
+    return this.link.latencyMs + bytes / this.link.bytesPerMs;
+  }
+
+  #compare(): Pick<LinkFinding, "frameMs" | "plannedMs"> {
+    return {
+      frameMs: median(this.#frames.map(({ ms }) => ms)),
+      plannedMs: median(this.#frames.map(({ bytes }) => this.#planMs(bytes))),
     };
   }
 

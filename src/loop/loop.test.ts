@@ -20,10 +20,14 @@ describe("a node that becomes slower", () => {
     expect(steps <= 30 || atMs <= 25_000).toBe(true);
     expect(found?.event.figures["factor"]).toBeCloseTo(2, 0);
     expect(story.moves).toHaveLength(1);
-    const truth = correctCosts(costs, (node) => (node === "a" ? { decode: 2, prefill: 2 } : null), []);
+    const truth = correctCosts(costs, (node) => (node === "a" ? { step: () => 2, unit: () => 2 } : null), []);
     const oracle = await planModel(truth, { nowMs: () => 0 });
     const best = measurePlan({ ...scenario, noise: 0 }, oracle, 40_000, 15_000);
     expect(countRate(story.tokensMs, 45_000, 60_000)).toBeGreaterThanOrEqual(0.95 * best);
+    const outcome = story.decisions.find(({ event }) => event.name === "loop.outcome")?.event;
+    expect(outcome?.atMs).toBeGreaterThanOrEqual(story.planSinceMs + 30_000);
+    expect(outcome?.figures["came_true"]).toBe(true);
+    expect(Math.abs(Number(outcome?.figures["error"]))).toBeLessThan(0.05);
   });
 
   test("is said and left alone in mode advise, and not looked at in mode off", async () => {

@@ -1,6 +1,8 @@
 import type { CostModel } from "../profile/index.ts";
+import { ClassWatch } from "./class-watch.ts";
+import type { NodeFactors } from "./correct-costs.ts";
 import { RatioTrack, type RatioChange } from "./ratio-track.ts";
-import type { LoopOptions, LoopStage, LoopStageTimes, LoopStep, NodeFactor } from "./types.ts";
+import type { LoopLook, LoopOptions, LoopStage, LoopStageTimes, LoopStep, NodeFactor } from "./types.ts";
 
 type Phase = LoopStep["phase"];
 
@@ -24,6 +26,7 @@ export class NodeWatch {
   readonly node: string;
   #costs: CostModel;
   readonly #tracks: Record<Phase, RatioTrack>;
+  readonly #classes = new ClassWatch();
   readonly #told: Partial<Record<Phase, number>> = {};
   #lastChange: { readonly atMs: number; readonly isSlower: boolean } | null = null;
 
@@ -71,6 +74,21 @@ export class NodeWatch {
     return { type: "crept", phase, from: told, to: ratio, change: null };
   }
 
+  look(look: LoopLook): void {
+    this.#classes.add(this.#costs, look);
+  }
+
+  /** The node has another stage: its factor is that of other units, each as slow as it was. */
+  useStage({ first, end }: LoopStage): void {
+    for (const phase of ["decode", "prefill"] as const) {
+      const by = this.#weighClasses(phase, first, end);
+      this.#tracks[phase].rebase(1 / by);
+      this.#classes.rebase(phase, by);
+      const told = this.#told[phase];
+      if (told !== undefined) this.#told[phase] = told * by;
+    }
+  }
+
   get suspicious(): boolean {
     return this.#tracks.decode.suspicious || this.#tracks.prefill.suspicious;
   }
@@ -91,6 +109,13 @@ export class NodeWatch {
     return this.#tracks.decode.ratio !== null;
   }
 
+  /** What the profile's times are multiplied by. @param by all of it once more */
+  factors(by: number): NodeFactors {
+    const of = (phase: Phase, name: string | null): number =>
+      by * this.factor(phase) * (name === null ? 1 : this.#classes.share(phase, name));
+    return { step: (phase) => of(phase, null), unit: (phase, name) => of(phase, name) };
+  }
+
   forgetBlocks(): void {
     this.#tracks.decode.forgetBlock();
     this.#tracks.prefill.forgetBlock();
@@ -104,9 +129,24 @@ export class NodeWatch {
             node: this.node,
             unitClass: name,
             phase,
-            factor: this.factor(phase),
+            factor: this.factor(phase) * this.#classes.share(phase, name),
             samples: this.#tracks[phase].samples,
+            looks: this.#classes.count(phase, name),
           })),
     );
+  }
+
+  /** How slow these units are together, against the node as it was judged so far. */
+  #weighClasses(phase: Phase, first: number, end: number): number {
+    let [plainMs, weighedMs] = [0, 0];
+    for (const { name, units } of this.#costs.document.classes) {
+      for (const unit of units) {
+        if (unit < first || unit >= end) continue;
+        const { ms } = this.#costs.predict(unit, { phase, rows: 1, context: 0 });
+        plainMs += ms;
+        weighedMs += ms * this.#classes.share(phase, name);
+      }
+    }
+    return plainMs > 0 && weighedMs > 0 ? weighedMs / plainMs : 1;
   }
 }

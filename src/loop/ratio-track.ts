@@ -100,6 +100,16 @@ export class RatioTrack {
     return this.#addBlock(atMs, block);
   }
 
+  /** Predictions are so many times as long from now on, and what was measured is held against these. */
+  rebase(by: number): void {
+    const log = Math.log(by);
+    if (this.#level !== null) this.#level -= log;
+    for (const [index, block] of this.#window.entries()) this.#window[index] = block - log;
+    this.#up.clear();
+    this.#down.clear();
+    this.forgetBlock();
+  }
+
   /** What was begun belongs to another plan. */
   forgetBlock(): void {
     this.#measuredMs = 0;

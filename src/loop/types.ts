@@ -63,6 +63,18 @@ export interface LoopStep {
   readonly stages: readonly LoopStageTimes[];
 }
 
+/** The inside of one stage in one step that was looked into. */
+export interface LoopLook {
+  readonly epoch: number;
+  /** Place in the plan. */
+  readonly stage: number;
+  readonly phase: "prefill" | "decode";
+  readonly rows: number;
+  /** Positions before the step. */
+  readonly context: number;
+  readonly units: readonly { readonly unit: number; readonly ms: number }[];
+}
+
 /** What is going on while a decision is made. */
 export interface LoopLoad {
   /** Sessions that a change of plan would have to wait for, or leave on the old plan. */
@@ -106,9 +118,9 @@ export interface LoopOptions {
 /**
  * `measured`: enough was seen of a node or link to say how it compares with its profile. `change`: a node, a link or the
  * load became something else. `drift`: a factor has crept by more than a tenth since it was last told of. `decision`:
- * what was decided, to stay among it. `refined`: what the traces say of a profile.
+ * what was decided, to stay among it. `outcome`: whether a move has brought what it was to bring.
  */
-export type LoopEventKind = "measured" | "change" | "drift" | "decision" | "refined";
+export type LoopEventKind = "measured" | "change" | "drift" | "decision" | "outcome";
 
 /** Something that the loop found or decided: one sentence, and the figures in it. */
 export interface LoopEvent {
@@ -143,16 +155,21 @@ export interface LoopDecision {
   readonly move: LoopMove | null;
 }
 
-/** Of one node: measured time / profile's time. */
+/** Of one node and class of its units: measured time / profile's time; without looks inside, that of the whole node. */
 export interface NodeFactor {
   readonly node: string;
   readonly unitClass: string;
   readonly phase: "prefill" | "decode";
   readonly factor: number;
+  /** Steps that the node's factor is from, and looks inside that the class's own share in it is from. */
   readonly samples: number;
+  readonly looks: number;
 }
 
-/** Of one hop: measured / written in the cluster. `bandwidth` 0.1 = a tenth of it. */
+/**
+ * Of one hop: measured / written in the cluster, where nothing counts as quicker than a hop within one machine.
+ * `bandwidth` 0.1 = a tenth of it.
+ */
 export interface LinkFactor {
   readonly from: string;
   readonly to: string;
@@ -168,6 +185,8 @@ export interface LinkFactor {
 export interface Loop {
   /** Cheap: to be called for every step. */
   observe(step: LoopStep): void;
+  /** Takes a look inside a stage: from such come factors of single classes of units. */
+  look(look: LoopLook): void;
   /**
    * To be called about once a second, one call at a time.
    *

@@ -51,6 +51,16 @@ export async function weighMove(
   };
 }
 
+/** What one set of stages brings against another under the same costs; null where one of them does not fit. */
+export function compareStages(
+  costs: LoopCosts,
+  old: readonly LoopStage[],
+  stages: readonly LoopStage[],
+): number | null {
+  const [now, next] = [valueNow(costs, old), valueNow(costs, stages)];
+  return now === null || next === null ? null : compareValues(costs, now, next) - 1;
+}
+
 function valueNow(costs: LoopCosts, stages: readonly LoopStage[]): PlacesValue | null {
   const names = new Set(costs.nodes.map(({ name }) => name));
   return stages.every(({ node }) => names.has(node)) ? valuePlaces(costs, stages) : null;

@@ -2,6 +2,7 @@ import type { LoadLevel } from "./load-watch.ts";
 import type { LoopEvent } from "./types.ts";
 import type { LinkWatch, LinkFinding } from "./link-watch.ts";
 import type { NodeFinding } from "./node-watch.ts";
+import type { MoveOutcome } from "./outcome-watch.ts";
 
 export function sayFactor(factor: number): string {
   return factor >= 10 ? factor.toFixed(0) : factor.toFixed(2);
@@ -48,7 +49,7 @@ export function describeNode(node: string, finding: NodeFinding, atMs: number): 
 }
 
 export function describeLink(watch: LinkWatch, finding: LinkFinding, atMs: number): LoopEvent {
-  const { from, to } = finding;
+  const { from, to, frameMs, plannedMs } = finding;
   const { latencyMs, bytesPerMs } = watch.measure();
   const way = `the link from ${watch.from} to ${watch.to}`;
   const figures = {
@@ -56,6 +57,8 @@ export function describeLink(watch: LinkWatch, finding: LinkFinding, atMs: numbe
     to: watch.to,
     factor_before: round(from),
     factor: round(to),
+    frame_ms: round(frameMs),
+    planned_ms: round(plannedMs),
     latency_ms: round(latencyMs),
     bytes_per_ms: round(bytesPerMs),
   };
@@ -67,12 +70,12 @@ export function describeLink(watch: LinkWatch, finding: LinkFinding, atMs: numbe
       name: "loop.link_measured",
       severity: "info",
       figures,
-      sentence: `${way} takes ${sayFactor(to)}x the time that was planned with`,
+      sentence: `${way} takes ${frameMs.toFixed(2)} ms for a frame, planned with ${plannedMs.toFixed(2)} ms`,
     };
   }
   return describeChange("link", base, figures, finding, ({ isSlower, steps, confidence }) => {
     const seen = `seen in ${steps} frames (confidence ${confidence})`;
-    return `${way} became ${isSlower ? "slower" : "faster"}: ${sayFactor(from)}x the planned time became ${sayFactor(to)}x, ${seen}; the nodes compute as before`;
+    return `${way} became ${isSlower ? "slower" : "faster"}: ${sayFactor(from)}x the planned time became ${sayFactor(to)}x (${frameMs.toFixed(2)} ms for a frame), ${seen}; the nodes compute as before`;
   });
 }
 
@@ -114,6 +117,36 @@ export function describeLoad(from: LoadLevel, to: LoadLevel, atMs: number): Loop
       waiting: to.waiting,
     },
     sentence: `the load is ${isMore ? "higher" : "lower"}, not a machine ${isMore ? "slower" : "faster"}: ${from.rows.toFixed(1)} rows a step became ${to.rows.toFixed(1)}, queues ${sayShare(from.queueShare)} of the computing time became ${sayShare(to.queueShare)}, ${to.waiting} requests wait, and nodes and links take what they took`,
+  };
+}
+
+/** From here on a prediction did not come true. */
+const OFF = 0.1;
+
+/** @param gainNow what the new plan brings against the old one, by what is known now; null where nobody can say */
+export function describeOutcome(outcome: MoveOutcome, gain: number, gainNow: number | null, atMs: number): LoopEvent {
+  const { stage, node, predictedMs, measuredMs, steps } = outcome;
+  const error = predictedMs / measuredMs - 1;
+  const isTrue = Math.abs(error) <= OFF;
+  const signed = `${error < 0 ? "" : "+"}${(100 * error).toFixed(1)}%`;
+  const brings = gainNow === null ? "" : `; it brings ${sayShare(gainNow)} where ${sayShare(gain)} were predicted`;
+  return {
+    kind: "outcome",
+    name: "loop.outcome",
+    severity: isTrue ? "info" : "warning",
+    atMs,
+    node,
+    figures: {
+      stage,
+      predicted_ms: round(predictedMs),
+      measured_ms: round(measuredMs),
+      error: round(error),
+      steps,
+      gain_predicted: round(gain),
+      gain: gainNow === null ? null : round(gainNow),
+      came_true: isTrue,
+    },
+    sentence: `what was predicted of the move ${isTrue ? "has come true" : "has not come true"}: the slowest stage, ${node}, takes ${measuredMs.toFixed(2)} ms for a decode step where ${predictedMs.toFixed(2)} ms were predicted (${signed}, ${steps} steps)${brings}`,
   };
 }
 
