@@ -266,6 +266,25 @@ describe("the cluster", () => {
     expect(value("noodle_events_total", { event: "worker.lost", severity: "warning" })).toBe(1);
   });
 
+  test("counts what the prefix cache gave, from zero again with another pipeline", async () => {
+    const metrics = open();
+    let prefixes = { hits: 0, misses: 0, reused_tokens: 0 };
+    metrics.show(() => ({
+      coordinator: { context_tokens: 100, parallel: 4, cpu_ratio: 0 },
+      stages: [],
+      sessions: [],
+      serving: { prefix_cache: prefixes },
+    }));
+    await scrape(metrics);
+    prefixes = { hits: 3, misses: 2, reused_tokens: 90 };
+    await scrape(metrics);
+    prefixes = { hits: 1, misses: 0, reused_tokens: 20 };
+    const { value } = await scrape(metrics);
+    expect(value("noodle_prefix_cache_lookups_total", { result: "hit" })).toBe(4);
+    expect(value("noodle_prefix_cache_lookups_total", { result: "miss" })).toBe(2);
+    expect(value("noodle_prefix_cache_reused_tokens_total")).toBe(110);
+  });
+
   test("shows how much of the KV is used and who is busy once there is a cluster, and what logs and spans lost", async () => {
     let lost = 3;
     const metrics = open({ readLogRowsDropped: () => lost, readSpansDropped: () => 1 });
@@ -280,6 +299,7 @@ describe("the cluster", () => {
         { prompt_tokens: 30, generated_tokens: 10 },
         { prompt_tokens: 50, generated_tokens: 10 },
       ],
+      serving: { prefix_cache: { hits: 0, misses: 0, reused_tokens: 0 } },
     }));
     lost = 5;
     const { value } = await scrape(metrics);

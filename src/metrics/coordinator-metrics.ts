@@ -27,6 +27,14 @@ export interface ClusterFigures {
   };
   readonly stages: readonly { readonly index: number; readonly engine_busy_ratio: number | null }[];
   readonly sessions: readonly { readonly prompt_tokens: number; readonly generated_tokens: number }[];
+  readonly serving: { readonly prefix_cache: PrefixFigures };
+}
+
+/** Counts of one pipeline: they begin anew with the next. */
+interface PrefixFigures {
+  readonly hits: number;
+  readonly misses: number;
+  readonly reused_tokens: number;
 }
 
 export interface CoordinatorMetricsOptions {
@@ -65,6 +73,7 @@ export class CoordinatorMetrics implements ClusterObserver {
   #logRowsDropped = 0;
   #spansDropped = 0;
   #stepCount = 0;
+  #prefixes: PrefixFigures = { hits: 0, misses: 0, reused_tokens: 0 };
 
   constructor(options: CoordinatorMetricsOptions) {
     this.#options = options;
@@ -237,6 +246,7 @@ export class CoordinatorMetrics implements ClusterObserver {
     const figures = this.#readFigures();
     if (figures === null) return;
     this.#showBusy(figures);
+    this.#countPrefixes(figures.serving.prefix_cache);
     const capacity = figures.coordinator.context_tokens * figures.coordinator.parallel;
     const used = figures.sessions.reduce((sum, session) => sum + session.prompt_tokens + session.generated_tokens, 0);
     instruments.gauge("noodle_kv_cache_capacity_tokens").child()?.set(capacity);
@@ -244,6 +254,17 @@ export class CoordinatorMetrics implements ClusterObserver {
       .gauge("noodle_kv_cache_usage_ratio")
       .child()
       ?.set(capacity === 0 ? 0 : used / capacity);
+  }
+
+  #countPrefixes(now: PrefixFigures): void {
+    const { hits, misses, reused_tokens: tokens } = this.#prefixes;
+    this.#prefixes = now;
+    // Less than before: another pipeline's counts, from zero.
+    const since = (value: number, before: number): number => (value < before ? value : value - before);
+    const lookups = this.#instruments.counter("noodle_prefix_cache_lookups_total");
+    lookups.child("hit")?.inc(since(now.hits, hits));
+    lookups.child("miss")?.inc(since(now.misses, misses));
+    this.#instruments.counter("noodle_prefix_cache_reused_tokens_total").child()?.inc(since(now.reused_tokens, tokens));
   }
 
   #showBusy({ coordinator, stages }: ClusterFigures): void {

@@ -8,7 +8,7 @@ import { readOperatorSecurity } from "../cluster-security.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import type { CliHost } from "../host.ts";
 import type { Output } from "../output.ts";
-import { formatBytes } from "../quantities.ts";
+import { countNoun, formatBytes } from "../quantities.ts";
 import { describePlanStatus } from "../plan-status.ts";
 import { RemoteCluster, requireStatus } from "../remote-cluster.ts";
 import { renderTable } from "../table.ts";
@@ -76,6 +76,7 @@ function printStatus(out: Output, status: StatusDocument): void {
     `coordinator ${coordinator.address}, pid ${coordinator.pid}, ${formatBytes(coordinator.rss_bytes)} resident, ${formatShare(coordinator.cpu_ratio)} of the CPU, plan ${coordinator.epoch ?? "-"}, context ${coordinator.context_tokens}, ${coordinator.parallel} sessions at most`,
   );
   for (const line of describePlanStatus(status)) out.line(line);
+  out.line(describeServing(status.serving));
   out.line();
   out.data(
     renderTable(
@@ -114,6 +115,22 @@ function printStatus(out: Output, status: StatusDocument): void {
   for (const session of status.sessions) {
     out.line(`  ${session.id}: ${session.prompt_tokens} prompt tokens, ${session.generated_tokens} generated`);
   }
+}
+
+/** Who runs and waits, and what prompts found there already. */
+function describeServing({
+  running,
+  queued,
+  queue_limit,
+  determinism,
+  prefix_cache,
+}: StatusDocument["serving"]): string {
+  const { hits, misses, reused_tokens, slots, tokens } = prefix_cache;
+  return (
+    `serving ${determinism}: ${running} running, ${queued} of at most ${queue_limit} waiting; ` +
+    `${hits} of ${countNoun(hits + misses, "prompt")} began like a former one, ${countNoun(reused_tokens, "token")} reused, ` +
+    `${countNoun(tokens, "token")} kept in ${countNoun(slots, "idle sequence")}`
+  );
 }
 
 function formatShare(ratio: number | null): string {

@@ -44,6 +44,22 @@ export const CLUSTER_METRICS = {
     help: "KV positions of all sessions together.",
     formula: "sessions at most x context",
   },
+  noodle_prefix_cache_lookups_total: {
+    type: "counter",
+    owners: COORDINATOR,
+    labels: ["result"],
+    unit: "requests",
+    help: "Prompts that began like a former one of the same client (hit), and those that did not (miss).",
+    formula: "one for each prompt that may use what is kept, as it gets its KV sequence",
+  },
+  noodle_prefix_cache_reused_tokens_total: {
+    type: "counter",
+    owners: COORDINATOR,
+    labels: [],
+    unit: "tokens",
+    help: "Prompt tokens whose keys and values were there already.",
+    formula: "sum of the common beginnings of hits",
+  },
   noodle_node_up: {
     type: "gauge",
     owners: COORDINATOR,
