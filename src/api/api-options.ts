@@ -10,6 +10,8 @@ export interface ApiMetricsSource {
 export interface ApiServerOptions {
   /** More can be served later. @default none */
   readonly models?: readonly ServedModel[];
+  /** Ids of models that will be: until all of them are served, the server is not ready. @default none */
+  readonly expectedModels?: readonly string[];
   /** @default DEFAULT_LIMITS */
   readonly limits?: Partial<ApiLimits>;
   /** Asked for by every route but `/live` and `/ready`; by the page at `/` as the password of HTTP Basic. @default none are asked for */

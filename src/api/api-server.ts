@@ -9,10 +9,14 @@ import { answerPreflight, CrossOrigins } from "./cross-origins.ts";
 import { checkHeaders, checkHost, KeyRing } from "./guards.ts";
 import { HttpFault } from "./http-fault.ts";
 import { type ApiLimits, compileLimits } from "./limits.ts";
+import { type LiveGeneration, LiveGenerations, MemoryReplyBook, type ReplyBook } from "./live/index.ts";
 import { ModelRegistry } from "./model-registry.ts";
 import { buildOpenApi } from "./openapi.ts";
 import { ProcessViews } from "./process-views.ts";
+import type { WorkContext } from "./request-context.ts";
 import { JSON_TYPE, RequestRunner } from "./request-runner.ts";
+import { restoreGenerations } from "./restore-generations.ts";
+import { buildRestoring } from "./restoring-endpoints.ts";
 import { buildRoutes, type Route } from "./routes.ts";
 import type { ServedModel } from "./served-model.ts";
 
@@ -31,6 +35,8 @@ export class ApiServer {
   readonly #tls: ApiServerOptions["tls"] | null;
   readonly #registry = new ModelRegistry();
   readonly #keys: KeyRing;
+  readonly #live: LiveGenerations;
+  readonly #replies: ReplyBook = new MemoryReplyBook(() => performance.now());
   readonly #compiler: CompileThread;
   readonly #renderer: CompileThread;
   readonly #routes: readonly Route[];
@@ -46,19 +52,20 @@ export class ApiServer {
     this.#limits = compileLimits(options.limits);
     this.#compiler = new CompileThread(this.#limits.compileMs);
     this.#renderer = new CompileThread(this.#limits.compileMs);
-    this.#registry.serve(options.models ?? []);
+    this.#live = new LiveGenerations(this.#limits);
     this.#keys = new KeyRing(options.apiKeys ?? [], options.keyHashes);
     this.#allowedHosts = (options.allowedHosts ?? []).map((name) => name.toLowerCase());
     this.#origins = new CrossOrigins(options.corsOrigins ?? []);
     this.#routes = buildRoutes(this.#limits);
     const document = buildOpenApi(this.#routes, options.version ?? "0.0.0");
-    this.#views = new ProcessViews(this.#registry, options.page ?? null, document);
+    this.#views = new ProcessViews(this.#registry, options.expectedModels ?? [], options.page ?? null, document);
     this.#runner = new RequestRunner({
-      limits: this.#limits,
-      registry: this.#registry,
-      compiler: this.#compiler,
-      renderer: this.#renderer,
+      ...this.#work,
+      live: this.#live,
+      replies: this.#replies,
+      findGeneration: (id, client) => this.#findGeneration(id, client),
     });
+    this.serve(options.models ?? []);
     this.#tls = options.tls ?? null;
     this.#app = this.#build();
   }
@@ -76,9 +83,21 @@ export class ApiServer {
     return `${this.#tls === null ? "http" : "https"}://${bound.address.includes(":") ? `[${bound.address}]` : bound.address}:${bound.port}`;
   }
 
-  /** From now on these are the models. @throws USAGE for two of one id */
+  /**
+   * From now on these are the models. What the last stop of a new one's coordinator cut off goes on.
+   *
+   * @throws USAGE for two of one id
+   */
   serve(models: readonly ServedModel[]): void {
+    const known = new Set(this.#registry.models);
     this.#registry.serve(models);
+    const parts = {
+      endpoints: buildRestoring(this.#limits),
+      work: this.#work,
+      live: this.#live,
+      replies: this.#replies,
+    };
+    for (const model of models) if (!known.has(model)) restoreGenerations(model, parts);
   }
 
   /** From now on there is `/metrics`. */
@@ -116,6 +135,19 @@ export class ApiServer {
     this.#compiler.close();
     this.#renderer.close();
     await this.#app.close();
+  }
+
+  get #work(): Omit<WorkContext, "client"> {
+    return { limits: this.#limits, registry: this.#registry, compiler: this.#compiler, renderer: this.#renderer };
+  }
+
+  #findGeneration(id: string, client: string): LiveGeneration {
+    try {
+      return this.#live.find(id, client);
+    } catch (error) {
+      if (this.#views.isComplete) throw error;
+      throw new NoodleError("CLUSTER_NOT_READY", "the models are being loaded: the generation may come with one");
+    }
   }
 
   #build(): FastifyInstance {

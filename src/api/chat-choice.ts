@@ -1,8 +1,8 @@
+import { createHash } from "node:crypto";
 import type { ChatOutput, OutputPiece } from "../chat/index.ts";
 import type { GenerateEvent } from "../cluster/coordinator/index.ts";
 import type { ChoiceOutput } from "./deliver.ts";
 import { type ChatLogprobs, describeChatLogprobs } from "./logprobs.ts";
-import { makeId } from "./request-context.ts";
 import type { TokenTexts } from "./token-texts.ts";
 
 type FinishReason = "stop" | "length" | "tool_calls";
@@ -31,6 +31,8 @@ export interface ChatChoiceOptions {
   readonly withLogprobs: boolean;
   /** Special tokens whose text belongs to what is read. */
   readonly visibleTokens: ReadonlySet<string>;
+  /** Of the generation: what is made of its journal again has the same ids. */
+  readonly generationId: string;
 }
 
 /** One choice of a chat: takes its events, tells what to stream of them, and keeps the whole message. */
@@ -63,7 +65,7 @@ export class ChatChoice implements ChoiceOutput {
       return this.#output.push(event.text + this.#visibleText(event.tokenId)).map((piece) => this.#tell(piece));
     }
     if (event.type !== "done") return [];
-    const rest = this.#output.end().map((piece) => this.#tell(piece));
+    const rest = this.#output.end(event.finishReason === "length").map((piece) => this.#tell(piece));
     const called = this.#output.toolCalls > 0 && event.finishReason === "stop";
     this.#finishReason = called ? "tool_calls" : event.finishReason;
     return [...rest, this.#piece({}, this.#finishReason)];
@@ -102,7 +104,9 @@ export class ChatChoice implements ChoiceOutput {
       return this.#piece({ reasoning_content: piece.text }, null);
     }
     const { index, name } = piece;
-    const call = { id: makeId("call_"), type: "function", function: { name, arguments: piece.arguments } } as const;
+    const seed = `${this.#options.generationId} ${this.#index} ${index}`;
+    const id = `call_${createHash("sha256").update(seed).digest("hex").slice(0, 24)}`;
+    const call = { id, type: "function", function: { name, arguments: piece.arguments } } as const;
     this.#calls.push(call);
     return this.#piece({ tool_calls: [{ index, ...call }] }, null);
   }

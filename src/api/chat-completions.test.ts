@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { fitsGrammar } from "../grammar/testing.ts";
 import { createApiServer } from "./api-server.ts";
 import { CHAT_CHUNK, CHAT_RESPONSE } from "./schemas/chat.ts";
-import { type FakeModelOptions, FakeServedModel } from "./testing.ts";
+import { type FakeModelOptions, FakeServedModel, readEventData } from "./testing.ts";
 
 const model = new FakeServedModel();
 const bare = new FakeServedModel({ id: "bare", chatTemplate: null });
@@ -27,9 +27,9 @@ async function chat(body: object, options: FakeModelOptions = {}) {
 
 async function stream(body: object, options: FakeModelOptions = {}) {
   const { text } = await post({ ...body, stream: true }, options);
-  const events = text.trimEnd().split("\n\n");
-  expect(events.pop()).toBe("data: [DONE]");
-  return events.map((event) => CHAT_CHUNK.parse(JSON.parse(event.slice("data: ".length))));
+  const events = readEventData(text);
+  expect(events.pop()).toBe("[DONE]");
+  return events.map((event) => CHAT_CHUNK.parse(JSON.parse(event)));
 }
 
 async function refuse(body: object): Promise<{ status: number; error: Record<string, unknown> }> {
@@ -110,6 +110,36 @@ describe("a chat", () => {
     const large = { description: "x".repeat(70_000) };
     const tooLarge = { type: "json_schema", json_schema: { name: "x", schema: large } };
     expect((await refuse({ response_format: tooLarge })).error).toMatchObject({ code: "limit_exceeded" });
+  });
+});
+
+describe("a chat that has no room", () => {
+  it("names the field that asks for too much, and what there is", async () => {
+    const { error } = await refuse({ max_completion_tokens: 4000 });
+    expect(error).toMatchObject({ code: "context_length_exceeded", param: "max_completion_tokens" });
+    expect((await refuse({ max_tokens: 4000 })).error["param"]).toBe("max_tokens");
+  });
+
+  it("does not tell the beginning of a call that was cut off behind another", async () => {
+    const tools = [{ type: "function", function: { name: "f", parameters: { type: "object" } } }];
+    const call = '<tool_call>\n{"name": "f", "arguments": {}}\n</tool_call>';
+    for (const rest of ['\n<tool_call>\n{"name": "f", "argu', "\n<tool_c", "\n"]) {
+      const { choices } = await chat(
+        { tools, max_tokens: (call + rest).length },
+        { reply: () => `${call}${rest}more` },
+      );
+      expect(choices[0]?.message.content).toBeNull();
+      expect(choices[0]?.message.tool_calls).toHaveLength(1);
+      expect(choices[0]?.finish_reason).toBe("length");
+    }
+  });
+
+  it("says that it is the messages that a template refuses", async () => {
+    const picky = "{% if messages[0].content == 'bad' %}{{ raise_exception('no') }}{% endif %}x";
+    await using strict = createApiServer({ models: [new FakeServedModel({ chatTemplate: picky })] });
+    const payload = { messages: [{ role: "user", content: "bad" }] };
+    const answer = await strict.app.inject({ method: "POST", url: "/v1/chat/completions", payload });
+    expect(answer.json()).toMatchObject({ error: { code: "template_failed", param: "messages" } });
   });
 });
 

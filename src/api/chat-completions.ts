@@ -1,23 +1,24 @@
+import type { Endpoint } from "./answer-generation.ts";
 import { openChatOutput, type RenderedPrompt } from "../chat/index.ts";
 import { NoodleError } from "../common/index.ts";
-import { ChatChoice } from "./chat-choice.ts";
-import { deliver, type ResponseKind } from "./deliver.ts";
+import { ChatChoice, type ChatChoiceOptions } from "./chat-choice.ts";
+import type { Preparation } from "./deliver.ts";
 import { chooseChatGrammar, usesTools } from "./grammars.ts";
 import type { ModelEntry } from "./model-registry.ts";
-import { chooseMaxTokens, requireRoom, tokenizeText } from "./prompts.ts";
+import { chooseMaxTokens, requireRoom, tokenizeText, type WantedTokens } from "./prompts.ts";
 import { renderMessages } from "./render-messages.ts";
-import { makeGeneration, type RequestContext, requireLogprobRoom } from "./request-context.ts";
+import { makeGeneration, requireLogprobRoom, type WorkContext } from "./request-context.ts";
 import { chooseSampling } from "./sampling.ts";
 import type { ChatRequest } from "./schemas/chat.ts";
 
-const CHAT: ResponseKind = { idPrefix: "chatcmpl-", whole: "chat.completion", chunk: "chat.completion.chunk" };
+/** POST /v1/chat/completions. */
+export const CHAT: Endpoint<ChatRequest> = {
+  path: "/v1/chat/completions",
+  kind: { idPrefix: "chatcmpl-", whole: "chat.completion", chunk: "chat.completion.chunk" },
+  prepare: prepareChat,
+};
 
-/**
- * POST /v1/chat/completions.
- *
- * @returns the JSON of the response; undefined where it went out as a stream
- */
-export async function completeChat(context: RequestContext, body: ChatRequest): Promise<string | undefined> {
+async function prepareChat(context: WorkContext, body: ChatRequest, id: string): Promise<Preparation> {
   const { limits } = context;
   const entry = context.registry.find(body.model);
   const { model } = entry;
@@ -26,16 +27,23 @@ export async function completeChat(context: RequestContext, body: ChatRequest): 
   const grammar = await chooseChatGrammar(context, entry.template, rendered, body);
   const sampling = chooseSampling(model, body, grammar);
   const prompt = await tokenizeRendered(entry, rendered);
-  const wanted = body.max_completion_tokens ?? body.max_tokens ?? null;
-  const maxTokens = chooseMaxTokens(model, prompt.length, wanted, limits.maxTokens);
+  const maxTokens = chooseMaxTokens(model, prompt.length, readWanted(body), limits.maxTokens);
   const choices = body.n ?? 1;
   requireLogprobRoom(limits, maxTokens * choices, topLogprobs);
   const parts = { prompt, maxTokens, topLogprobs, promptLogprobs: null };
   const requests = Array.from({ length: choices }, (_, choice) =>
     makeGeneration(context, body, { ...parts, sampling: sampling(choice) }),
   );
-  const outputs = requests.map((_, index) => makeChoice(entry, body, rendered, index, topLogprobs !== null));
-  return deliver(context, body, CHAT, { model, requests, choices, outputs });
+  const withLogprobs = topLogprobs !== null;
+  const outputs = requests.map((_, index) =>
+    makeChoice(entry, body, rendered, index, { withLogprobs, generationId: id }),
+  );
+  return { model, requests, choices, outputs };
+}
+
+function readWanted({ max_completion_tokens: ours, max_tokens: former }: ChatRequest): WantedTokens {
+  if (typeof ours === "number") return { tokens: ours, param: "max_completion_tokens" };
+  return { tokens: former ?? null, param: "max_tokens" };
 }
 
 /** Special tokens of the template are read as such; what came from outside stays text. */
@@ -58,7 +66,7 @@ function makeChoice(
   body: ChatRequest,
   rendered: RenderedPrompt,
   index: number,
-  withLogprobs: boolean,
+  options: Omit<ChatChoiceOptions, "visibleTokens">,
 ): ChatChoice {
   const { toolStyle, reasoning, visibleTokens } = entry.template;
   const withTools = usesTools(body);
@@ -68,7 +76,7 @@ function makeChoice(
     reasoning,
     startsReasoning: rendered.startsReasoning,
   });
-  return new ChatChoice(index, output, entry.texts, { withLogprobs, visibleTokens: new Set(visibleTokens) });
+  return new ChatChoice(index, output, entry.texts, { ...options, visibleTokens: new Set(visibleTokens) });
 }
 
 /** @throws REQUEST_INVALID for alternatives without log-probabilities */

@@ -2,7 +2,7 @@ import { afterAll, describe, expect, it } from "vitest";
 import { NoodleError } from "../common/index.ts";
 import { createApiServer } from "./api-server.ts";
 import { COMPLETION_RESPONSE } from "./schemas/completions.ts";
-import { FakeServedModel, type FakeModelOptions } from "./testing.ts";
+import { FakeServedModel, type FakeModelOptions, readEventData } from "./testing.ts";
 
 interface Asked {
   readonly status: number;
@@ -29,10 +29,9 @@ async function complete(body: object, options: FakeModelOptions = {}) {
 
 /** The data of each event; the last one must be [DONE]. */
 function readEvents(text: string): Record<string, unknown>[] {
-  const events = text.split("\n\n").filter((event) => event !== "" && !event.startsWith(":"));
-  expect(events.every((event) => event.startsWith("data: "))).toBe(true);
-  expect(events.pop()).toBe("data: [DONE]");
-  return events.map((event) => JSON.parse(event.slice("data: ".length)) as Record<string, unknown>);
+  const events = readEventData(text);
+  expect(events.pop()).toBe("[DONE]");
+  return events.map((event) => JSON.parse(event) as Record<string, unknown>);
 }
 
 describe("a completion", () => {
@@ -251,14 +250,15 @@ describe("a completion that is refused", () => {
     const options = { contextTokens: 64 };
     const fits = await ask({ prompt: Array(60).fill(65), max_tokens: 4 }, options);
     expect(fits.status).toBe(200);
-    for (const body of [
-      { prompt: Array(60).fill(65), max_tokens: 5 },
-      { prompt: Array(64).fill(65) },
-      { prompt: "x".repeat(100_000) },
-    ]) {
+    for (const [param, body] of [
+      ["max_tokens", { prompt: Array(60).fill(65), max_tokens: 5 }],
+      ["prompt", { prompt: Array(64).fill(65) }],
+      ["prompt", { prompt: "x".repeat(100_000) }],
+    ] as const) {
       const { status, text, model } = await ask(body, options);
       expect(status).toBe(400);
-      expect(JSON.parse(text)).toMatchObject({ error: { code: "context_length_exceeded", param: "prompt" } });
+      expect(JSON.parse(text)).toMatchObject({ error: { code: "context_length_exceeded", param } });
+      if (param === "max_tokens") expect(text).toMatch(/max_tokens is 5.* room for 4 /);
       expect(model.requests).toHaveLength(0);
     }
   });

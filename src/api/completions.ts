@@ -1,23 +1,25 @@
+import type { Endpoint } from "./answer-generation.ts";
 import { must, NoodleError, sum } from "../common/index.ts";
 import { CompletionChoice } from "./completion-choice.ts";
-import { deliver, type ResponseKind } from "./deliver.ts";
+import type { Preparation } from "./deliver.ts";
 import { chooseGrammar } from "./grammars.ts";
 import type { ModelEntry } from "./model-registry.ts";
 import { chooseMaxTokens, type ReadPrompt, readPrompts } from "./prompts.ts";
-import { makeGeneration, type RequestContext, requireLogprobRoom } from "./request-context.ts";
+import { makeGeneration, requireLogprobRoom, type WorkContext } from "./request-context.ts";
 import { chooseSampling } from "./sampling.ts";
 import type { CompletionRequest } from "./schemas/completions.ts";
 
-const COMPLETION: ResponseKind = { idPrefix: "cmpl-", whole: "text_completion", chunk: "text_completion" };
 /** As OpenAI's. */
 const DEFAULT_MAX_TOKENS = 16;
 
-/**
- * POST /v1/completions.
- *
- * @returns the JSON of the response; undefined where it went out as a stream
- */
-export async function complete(context: RequestContext, body: CompletionRequest): Promise<string | undefined> {
+/** POST /v1/completions. */
+export const COMPLETION: Endpoint<CompletionRequest> = {
+  path: "/v1/completions",
+  kind: { idPrefix: "cmpl-", whole: "text_completion", chunk: "text_completion" },
+  prepare: prepareCompletion,
+};
+
+async function prepareCompletion(context: WorkContext, body: CompletionRequest): Promise<Preparation> {
   requireSupported(body);
   const entry = context.registry.find(body.model);
   const { model } = entry;
@@ -27,8 +29,9 @@ export async function complete(context: RequestContext, body: CompletionRequest)
   const echo = body.echo ?? false;
   const topLogprobs = body.logprobs ?? null;
   const sampling = chooseSampling(model, body, await chooseGrammar(context, body));
+  const wanted = { tokens: body.max_tokens ?? null, param: "max_tokens" };
   const requests = prompts.flatMap(({ tokenIds }) => {
-    const maxTokens = chooseMaxTokens(model, tokenIds.length, body.max_tokens ?? null, DEFAULT_MAX_TOKENS);
+    const maxTokens = chooseMaxTokens(model, tokenIds.length, wanted, DEFAULT_MAX_TOKENS);
     const parts = { prompt: tokenIds, maxTokens, topLogprobs, promptLogprobs: echo ? topLogprobs : null };
     return Array.from({ length: choices }, (_, choice) =>
       makeGeneration(context, body, { ...parts, sampling: sampling(choice) }),
@@ -43,7 +46,7 @@ export async function complete(context: RequestContext, body: CompletionRequest)
     const shape = { withLogprobs: topLogprobs !== null, isStreamed: body.stream === true };
     return new CompletionChoice(entry.texts, index, start, shape);
   });
-  return deliver(context, body, COMPLETION, { model, requests, choices, outputs });
+  return { model, requests, choices, outputs };
 }
 
 async function readText(entry: ModelEntry, prompt: ReadPrompt): Promise<string> {

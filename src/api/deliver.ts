@@ -1,7 +1,8 @@
 import type { GenerateEvent } from "../cluster/coordinator/index.ts";
 import { must } from "../common/index.ts";
 import { type GenerationsRequest, runGenerations } from "./generations.ts";
-import { makeHead, type RequestContext, wantsUsageChunk, writeResponse } from "./request-context.ts";
+import type { GenerationIdentity, LiveStream } from "./live/index.ts";
+import { makeHead, wantsUsageChunk, writeResponse } from "./request-context.ts";
 import type { CompletionRequest } from "./schemas/completions.ts";
 import { describeTimings, describeUsage, type Finished } from "./timings.ts";
 
@@ -22,60 +23,57 @@ export interface ResponseKind {
   readonly chunk: string;
 }
 
-/** What an endpoint hands over; how many run at once and what ends them is the request's. */
-export type Delivery = Omit<GenerationsRequest, "onEvent" | "atOnce" | "signal"> & {
+/** What an endpoint makes of a request; how many run at once and what ends them is not its business. */
+export type Preparation = Omit<GenerationsRequest, "onEvent" | "atOnce" | "signal"> & {
   readonly outputs: readonly ChoiceOutput[];
 };
-type Run = Omit<GenerationsRequest, "onEvent"> & Delivery;
-type DeliveryFields = Pick<CompletionRequest, "stream" | "stream_options" | "timings">;
+export type Delivery = Omit<GenerationsRequest, "onEvent"> & Preparation;
+export type DeliveryFields = Pick<CompletionRequest, "model" | "stream" | "stream_options" | "timings">;
 
-/**
- * Runs the generations of one request and answers with what they say: as a stream where that is asked for.
- *
- * @returns the JSON of the response; undefined where it went out as a stream
- */
-export function deliver(
-  context: RequestContext,
-  body: DeliveryFields,
+/** Runs the generations of one request. @returns the JSON of the response */
+export async function deliverWhole(
+  identity: GenerationIdentity,
   kind: ResponseKind,
+  body: DeliveryFields,
   delivery: Delivery,
-): Promise<string | undefined> {
-  const run = { ...delivery, atOnce: context.limits.generationsAtOnce, signal: context.signal };
-  return body.stream === true ? stream(context, body, kind, run) : answer(body, kind, run);
-}
-
-async function answer(body: DeliveryFields, kind: ResponseKind, run: Run): Promise<string> {
-  const { outputs, model, choices } = run;
-  const head = makeHead(kind.idPrefix, kind.whole, model.id);
+): Promise<string> {
+  const { outputs, model, choices } = delivery;
   const finished = await runGenerations({
-    ...run,
+    ...delivery,
     onEvent: async (choice, event) => void (await must(outputs[choice], "choice").take(event)),
   });
   const messages = outputs.map((output) => output.message());
+  const head = makeHead(identity, kind.whole, model.id);
   return writeResponse(head, messages, { usage: describeUsage(finished, choices), ...timingsOf(body, finished) });
 }
 
-async function stream(context: RequestContext, body: DeliveryFields, kind: ResponseKind, run: Run): Promise<undefined> {
-  const { outputs, model, requests, choices } = run;
-  const head = makeHead(kind.idPrefix, kind.chunk, model.id);
+/** Runs the generations of one request, and sends what they say as it comes. */
+export async function deliverStream(
+  identity: GenerationIdentity,
+  kind: ResponseKind,
+  body: DeliveryFields,
+  delivery: Delivery,
+  events: LiveStream,
+): Promise<void> {
+  const { outputs, model, requests, choices } = delivery;
+  const head = makeHead(identity, kind.chunk, model.id);
   const withUsage = wantsUsageChunk(body);
   const noUsage = withUsage ? { usage: null } : {};
-  const events = context.startStream();
   const finished = await runGenerations({
-    ...run,
+    ...delivery,
     onEvent: async (choice, event) => {
-      if (event.type === "started") events.open();
+      if (event.type === "started") events.begin(outputs.length);
       for (const piece of await must(outputs[choice], "choice").take(event)) {
         const promptTokens = must(requests[choice], "request").prompt.length;
         const isLast = event.type === "done" && piece.finish_reason !== null;
         const timings = isLast ? timingsOf(body, [{ promptTokens, done: event }]) : {};
-        await events.send({ ...head, choices: [piece], ...noUsage, ...timings });
+        await events.send(choice, { ...head, choices: [piece], ...noUsage, ...timings });
       }
     },
   });
-  if (withUsage) await events.send({ ...head, choices: [], usage: describeUsage(finished, choices) });
-  await events.send("[DONE]");
-  events.end();
+  // What stands behind all choices is counted with the first.
+  if (withUsage) await events.send(0, { ...head, choices: [], usage: describeUsage(finished, choices) });
+  await events.send(0, "[DONE]");
 }
 
 function timingsOf(body: DeliveryFields, finished: readonly Finished[]): object {

@@ -7,6 +7,8 @@ export interface GenerationsRequest {
   readonly model: ServedModel;
   /** One for each choice: those of the first prompt, those of the second, ... */
   readonly requests: readonly GenerateRequest[];
+  /** By choice: the session of the last coordinator that it goes on with. @default none does */
+  readonly resumed?: ReadonlyMap<number, string>;
   /** Choices of each prompt. */
   readonly choices: number;
   /** Generations that run at once. */
@@ -24,7 +26,7 @@ export interface GenerationsRequest {
  * @returns in the order of the requests
  */
 export async function runGenerations(request: GenerationsRequest): Promise<readonly Finished[]> {
-  const { model, requests, choices, onEvent } = request;
+  const { requests, choices, onEvent } = request;
   const stop = new AbortController();
   const signal = AbortSignal.any([request.signal, stop.signal]);
   const turnstile = new Turnstile(request.atOnce);
@@ -34,7 +36,7 @@ export async function runGenerations(request: GenerationsRequest): Promise<reado
     if (choice % choices !== 0) await gate.opened;
     await turnstile.enter();
     try {
-      return await runOne(model, must(requests[choice], "request"), signal, async (event) => {
+      return await runOne(openEvents(request, choice, signal), async (event) => {
         if (event.type === "token" || event.type === "done") gate.open();
         await onEvent(choice, event);
       });
@@ -56,16 +58,24 @@ export async function runGenerations(request: GenerationsRequest): Promise<reado
   return settled.map((outcome) => (outcome as PromiseFulfilledResult<Finished>).value);
 }
 
-async function runOne(
-  model: ServedModel,
-  request: GenerateRequest,
+function openEvents(
+  { model, requests, resumed }: GenerationsRequest,
+  choice: number,
   signal: AbortSignal,
+): AsyncIterable<GenerateEvent> {
+  if (signal.aborted) throw new NoodleError("INTERRUPTED", "the generation was cancelled");
+  const sessionId = resumed?.get(choice);
+  if (sessionId !== undefined && model.resume !== undefined) return model.resume(sessionId, signal);
+  return model.generate(must(requests[choice], "request"), signal);
+}
+
+async function runOne(
+  events: AsyncIterable<GenerateEvent>,
   onEvent: (event: GenerateEvent) => Promise<void>,
 ): Promise<Finished> {
-  if (signal.aborted) throw new NoodleError("INTERRUPTED", "the generation was cancelled");
   let promptTokens = 0;
   let done: DoneEvent | undefined;
-  for await (const event of model.generate(request, signal)) {
+  for await (const event of events) {
     if (event.type === "started") promptTokens = event.promptTokenIds.length;
     if (event.type === "done") done = event;
     await onEvent(event);

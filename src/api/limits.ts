@@ -40,6 +40,14 @@ export interface ApiLimits {
   readonly stallMs: number;
   /** What may wait for a slow reader before its generation is held back. */
   readonly readerBufferBytes: number;
+  /** Of a stream's events that are kept for readers that lost their connection. */
+  readonly resumeBufferBytes: number;
+  /** How long they are kept behind its end. */
+  readonly resumeMs: number;
+  /** Of all streams that have ended. */
+  readonly resumeTotalBytes: number;
+  /** A request that a stop of the coordinator cut off goes on for this long without its reader. */
+  readonly reconnectMs: number;
   /** A stream that is silent for this long gets a comment line. */
   readonly pingMs: number;
 }
@@ -71,6 +79,10 @@ export const DEFAULT_LIMITS: ApiLimits = {
   idleTimeoutMs: 120_000,
   stallMs: 30_000,
   readerBufferBytes: 64 * 1024,
+  resumeBufferBytes: 4 * 1024 * 1024,
+  resumeMs: 300_000,
+  resumeTotalBytes: 32 * 1024 * 1024,
+  reconnectMs: 60_000,
   pingMs: 15_000,
 };
 

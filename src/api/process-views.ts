@@ -9,10 +9,13 @@ export class ProcessViews implements ServerViews {
   readonly page: { readonly html: string; readonly policy: string } | null;
   readonly document: object;
   readonly #registry: ModelRegistry;
+  /** Ids of models that have not been served yet. */
+  #missing: readonly string[];
   #metrics: ApiMetricsSource | undefined;
 
-  constructor(registry: ModelRegistry, page: string | null, document: object) {
+  constructor(registry: ModelRegistry, expectedModels: readonly string[], page: string | null, document: object) {
     this.#registry = registry;
+    this.#missing = expectedModels;
     this.page = page === null ? null : { html: page, policy: describePagePolicy(page) };
     this.document = document;
   }
@@ -21,9 +24,20 @@ export class ProcessViews implements ServerViews {
     this.#metrics = source;
   }
 
-  /** One model that takes requests is enough to be ready. */
+  /** Every model that is to be served is. */
+  get isComplete(): boolean {
+    const { models } = this.#registry;
+    this.#missing = this.#missing.filter((id) => !models.some((model) => model.id === id));
+    return this.#missing.length === 0;
+  }
+
+  /** Once every model has been loaded, one that takes requests is enough to be ready. */
   readiness(): Readiness {
-    const all = this.#registry.models.map((model) => model.readiness());
+    const { models } = this.#registry;
+    if (!this.isComplete && models.length > 0) {
+      return { status: "waiting", reason: `the model ${this.#missing.join(", ")} is being loaded` };
+    }
+    const all = models.map((model) => model.readiness());
     const ready = all.find(({ status }) => status === "ready");
     return ready ?? all[0] ?? { status: "waiting", reason: "the coordinator is being started" };
   }

@@ -103,27 +103,42 @@ export function requireIds(model: ServedModel, tokenIds: readonly number[], para
 /** @throws PROMPT_EMPTY, CONTEXT_EXCEEDED */
 export function requireRoom(model: ServedModel, tokens: number): void {
   if (tokens === 0) throw new NoodleError("PROMPT_EMPTY", "the prompt has no tokens", { details: { param: "prompt" } });
-  if (tokens < model.contextTokens) return;
-  throw contextExceeded(model, tokens, 1);
+  const { contextTokens } = model;
+  if (tokens < contextTokens) return;
+  throw new NoodleError(
+    "CONTEXT_EXCEEDED",
+    `the prompt has ${countTokens(tokens)}; ${contextTokens - 1} at most leave room for an answer in the context of ${countTokens(contextTokens)}`,
+    { details: { param: "prompt", promptTokens: tokens, contextTokens } },
+  );
+}
+
+/** What a request says of how much it wants. */
+export interface WantedTokens {
+  /** null = as many as there is room for. */
+  readonly tokens: number | null;
+  /** The field that says so. */
+  readonly param: string;
 }
 
 /**
  * Tokens that a request may generate behind so long a prompt.
  *
- * @param wanted what it asked for; null = as many as there is room for, up to `most`
+ * @param most what it gets where it does not say, if there is room
  * @throws CONTEXT_EXCEEDED when what was asked for does not fit
  */
-export function chooseMaxTokens(model: ServedModel, promptTokens: number, wanted: number | null, most: number): number {
-  const room = model.contextTokens - promptTokens;
-  if (wanted === null) return Math.min(room, most);
-  if (wanted > room) throw contextExceeded(model, promptTokens, wanted);
-  return wanted;
+export function chooseMaxTokens(model: ServedModel, promptTokens: number, wanted: WantedTokens, most: number): number {
+  const { tokens, param } = wanted;
+  const { contextTokens } = model;
+  const room = contextTokens - promptTokens;
+  if (tokens === null) return Math.min(room, most);
+  if (tokens <= room) return tokens;
+  throw new NoodleError(
+    "CONTEXT_EXCEEDED",
+    `${param} is ${tokens}; behind the ${countTokens(promptTokens)} of the prompt there is room for ${room} in the context of ${countTokens(contextTokens)}`,
+    { details: { param, promptTokens, maxTokens: tokens, roomTokens: room, contextTokens } },
+  );
 }
 
-function contextExceeded(model: ServedModel, promptTokens: number, maxTokens: number): NoodleError {
-  return new NoodleError(
-    "CONTEXT_EXCEEDED",
-    `the prompt has ${promptTokens} tokens, with ${maxTokens} to generate that is more than the context of ${model.contextTokens} tokens`,
-    { details: { param: "prompt", promptTokens, maxTokens, contextTokens: model.contextTokens } },
-  );
+function countTokens(tokens: number): string {
+  return tokens === 1 ? "1 token" : `${tokens} tokens`;
 }

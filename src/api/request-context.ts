@@ -1,26 +1,39 @@
-import { randomBytes } from "node:crypto";
 import type { GenerateRequest } from "../cluster/coordinator/index.ts";
 import type { SamplingParams } from "../engine/index.ts";
 import { NoodleError } from "../common/index.ts";
 import type { CompileThread } from "./compile-thread.ts";
 import { giveTurn } from "./give-turn.ts";
 import type { ApiLimits } from "./limits.ts";
+import type { GenerationIdentity, LiveGeneration, LiveGenerations, ReplyBook } from "./live/index.ts";
 import type { ModelRegistry } from "./model-registry.ts";
 import type { CompletionRequest } from "./schemas/completions.ts";
 import type { SseStream } from "./sse-stream.ts";
 
-/** What a handler knows beside the request's body. */
-export interface RequestContext {
+/** What making an answer needs. */
+export interface WorkContext {
   readonly registry: ModelRegistry;
   readonly limits: ApiLimits;
   /** Of schemas and grammars. */
   readonly compiler: CompileThread;
   /** Of long conversations: another one, so that nobody's grammar holds them up. */
   readonly renderer: CompileThread;
-  /** Aborted when the client is gone or the server stops. */
-  readonly signal: AbortSignal;
   /** Whose request it is: a hash of its key; "" where there are no keys. */
   readonly client: string;
+}
+
+/** What a handler knows beside the request's body. */
+export interface RequestContext extends WorkContext {
+  /** Aborted when the client is gone or the server stops. */
+  readonly signal: AbortSignal;
+  /** The header Idempotency-Key. */
+  readonly key: string | null;
+  /** The header Last-Event-ID. */
+  readonly lastEventId: string | null;
+  readonly live: LiveGenerations;
+  /** Of models that have no book of their own. */
+  readonly replies: ReplyBook;
+  /** @throws GENERATION_GONE; CLUSTER_NOT_READY while it may still come with a model */
+  findGeneration(id: string): LiveGeneration;
   /** Makes this response a stream of events. */
   startStream(): SseStream;
 }
@@ -33,12 +46,12 @@ export interface ResponseHead<T extends string> {
   readonly model: string;
 }
 
-export function makeHead<T extends string>(prefix: string, object: T, model: string): ResponseHead<T> {
-  return { id: makeId(prefix), object, created: Math.floor(Date.now() / 1000), model };
-}
-
-export function makeId(prefix: string): string {
-  return `${prefix}${randomBytes(12).toString("hex")}`;
+export function makeHead<T extends string>(
+  { id, created }: GenerationIdentity,
+  object: T,
+  model: string,
+): ResponseHead<T> {
+  return { id, object, created, model };
 }
 
 type CommonFields = Pick<
@@ -55,7 +68,7 @@ export interface GenerationParts {
 }
 
 /** One choice's generation, as the coordinator takes it. */
-export function makeGeneration(context: RequestContext, body: CommonFields, parts: GenerationParts): GenerateRequest {
+export function makeGeneration(context: WorkContext, body: CommonFields, parts: GenerationParts): GenerateRequest {
   return {
     ...parts,
     stop: readStops(body.stop),

@@ -1,14 +1,18 @@
 import type { FastifyReply, FastifyRequest } from "fastify";
 import { describeError } from "./error-answer.ts";
 import { giveTurn } from "./give-turn.ts";
-import type { RequestContext } from "./request-context.ts";
+import type { RequestContext, WorkContext } from "./request-context.ts";
+import type { LiveGeneration } from "./live/index.ts";
 import type { Route, RouteAnswer, ServerViews } from "./routes.ts";
 import { SseStream } from "./sse-stream.ts";
 
 export const JSON_TYPE = "application/json; charset=utf-8";
 const CLOSE_POLL_MS = 20;
 
-type RunnerParts = Pick<RequestContext, "limits" | "registry" | "compiler" | "renderer">;
+type RunnerParts = Omit<WorkContext, "client"> &
+  Pick<RequestContext, "live" | "replies"> & {
+    readonly findGeneration: (id: string, client: string) => LiveGeneration;
+  };
 
 interface RouteRequest {
   readonly request: FastifyRequest;
@@ -42,7 +46,15 @@ export class RequestRunner {
       stream = this.#startStream(reply);
       return stream;
     };
-    const context: RequestContext = { ...this.#parts, signal: stop.signal, client, startStream };
+    const context: RequestContext = {
+      ...this.#parts,
+      signal: stop.signal,
+      client,
+      key: readHeader(request, "idempotency-key"),
+      lastEventId: readHeader(request, "last-event-id"),
+      findGeneration: (id) => this.#parts.findGeneration(id, client),
+      startStream,
+    };
     const { body, query } = request;
     const params = request.params as Readonly<Record<string, string>>;
     let answer: RouteAnswer;
@@ -50,13 +62,16 @@ export class RequestRunner {
       answer = await route.answer({ context, server, body, query, params });
     } catch (error) {
       if (stream?.isOpen !== true) throw error;
-      await stream.send(describeError(error).body);
-      await stream.send("[DONE]");
+      await stream.write(`data: ${JSON.stringify(describeError(error).body)}\n\ndata: [DONE]\n\n`);
       return;
     } finally {
       stream?.end();
     }
     if (answer.body === undefined) return;
+    if (answer.status === 204) {
+      void reply.code(204).send();
+      return;
+    }
     const headers = { "content-type": answer.contentType ?? JSON_TYPE, "cache-control": "no-store", ...answer.headers };
     void reply
       .code(answer.status ?? 200)
@@ -67,10 +82,11 @@ export class RequestRunner {
   /** Lets what runs go on for a while, then cancels the rest. */
   async end(graceMs: number): Promise<void> {
     const deadlineMs = performance.now() + graceMs;
-    while (this.#running.size > 0 && performance.now() < deadlineMs) {
+    while (this.#running.size + this.#parts.live.runningAlone > 0 && performance.now() < deadlineMs) {
       await new Promise((resolve) => setTimeout(resolve, CLOSE_POLL_MS));
     }
     for (const stop of this.#running) stop.abort();
+    this.#parts.live.close();
     // Those that were cancelled are told so, before their connections end.
     await giveTurn();
   }
@@ -84,4 +100,9 @@ export class RequestRunner {
       },
     });
   }
+}
+
+function readHeader(request: FastifyRequest, name: string): string | null {
+  const value = request.headers[name];
+  return typeof value === "string" && value !== "" ? value : null;
 }

@@ -1,6 +1,8 @@
 import type { z } from "zod";
-import { completeChat } from "./chat-completions.ts";
-import { complete } from "./completions.ts";
+import { answerGeneration } from "./answer-generation.ts";
+import { CHAT } from "./chat-completions.ts";
+import { COMPLETION } from "./completions.ts";
+import { buildGenerationRoutes } from "./generation-routes.ts";
 import { HttpFault } from "./http-fault.ts";
 import type { ApiLimits } from "./limits.ts";
 import { readRequest } from "./read-request.ts";
@@ -97,7 +99,7 @@ export function buildRoutes(limits: ApiLimits): readonly Route[] {
       request: completion,
       responses: { 200: COMPLETION_RESPONSE },
       streams: COMPLETION_RESPONSE,
-      answer: async ({ context, body }) => ({ body: await complete(context, readRequest(completion, body)) }),
+      answer: ({ context, body }) => answerGeneration(COMPLETION, context, readRequest(completion, body)),
     },
     {
       method: "POST",
@@ -106,8 +108,9 @@ export function buildRoutes(limits: ApiLimits): readonly Route[] {
       request: chat,
       responses: { 200: CHAT_RESPONSE },
       streams: CHAT_CHUNK,
-      answer: async ({ context, body }) => ({ body: await completeChat(context, readRequest(chat, body)) }),
+      answer: ({ context, body }) => answerGeneration(CHAT, context, readRequest(chat, body)),
     },
+    ...buildGenerationRoutes(),
     embeddings,
     {
       method: "POST",

@@ -1,4 +1,5 @@
 import type { GenerateEvent, GenerateRequest } from "../cluster/coordinator/index.ts";
+import type { ReplyBook } from "./live/index.ts";
 
 /** What the API needs of a model's tokenizer. Ids are i32; `vocabSize` bounds them. */
 export interface ServedTokenizer {
@@ -43,6 +44,15 @@ export interface Readiness {
   readonly reason: string | null;
 }
 
+/** A generation that a stop has cut off. */
+export interface InterruptedRequest {
+  readonly sessionId: string;
+  /** Whose it is. */
+  readonly client: string;
+  /** `GenerateRequest.origin` as it was. */
+  readonly origin: unknown;
+}
+
 /** One model that can be asked by its id: a coordinator with its tokenizer. */
 export interface ServedModel {
   readonly id: string;
@@ -61,6 +71,14 @@ export interface ServedModel {
   readiness(): Readiness;
   /** The `noodle.status.v1` document of its cluster. */
   status(): object;
+  /** Replies that outlive this process. @default they are kept in memory */
+  readonly replies?: ReplyBook;
+  /** What the last stop of its coordinator cut off, or ended a moment before. To be called once. @default nothing */
+  interrupted?(): readonly InterruptedRequest[];
+  /** Goes on with one of them; its events begin with the first. It waits for the cluster. */
+  resume?(sessionId: string, signal: AbortSignal): AsyncIterable<GenerateEvent>;
+  /** Nobody goes on with this one. */
+  abandon?(sessionId: string): void;
   /** As `Coordinator.generate`. Aborting frees its slot; so does ending the iteration. */
   generate(request: GenerateRequest, signal: AbortSignal): AsyncIterable<GenerateEvent>;
 }

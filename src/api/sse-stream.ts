@@ -21,10 +21,15 @@ export class SseStream {
   #stallTimer: NodeJS.Timeout | undefined;
   #waiting: (() => void)[] = [];
   #lastWriteMs = 0;
+  readonly #closed: Promise<void>;
+  #tellClosed: () => void = () => undefined;
 
   constructor(response: ServerResponse, options: SseOptions) {
     this.#response = response;
     this.#options = options;
+    this.#closed = new Promise((resolve) => {
+      this.#tellClosed = resolve;
+    });
     response.on("drain", this.#onDrain);
     response.once("close", this.#onClose);
     // Waiting for a slot may take long: from the first ping on, the reader knows that it was heard.
@@ -55,15 +60,25 @@ export class SseStream {
     this.#response.flushHeaders();
   }
 
-  /** Sends one event of data. @returns when there is room for another, or nobody reads any more */
-  send(data: object | "[DONE]"): Promise<void> {
-    return this.#write(`data: ${typeof data === "string" ? data : JSON.stringify(data)}\n\n`);
+  /** Resolves when nobody reads it any more, or it has ended. */
+  get closed(): Promise<void> {
+    return this.#closed;
+  }
+
+  get isClosed(): boolean {
+    return this.#isEnded;
+  }
+
+  /** @param text of whole events. @returns when there is room for more, or nobody reads any more */
+  write(text: string): Promise<void> {
+    return this.#write(text);
   }
 
   /** Ends the stream, and releases whoever waits. Ending twice is safe. */
   end(): void {
     if (this.#isEnded) return;
     this.#isEnded = true;
+    this.#tellClosed();
     clearInterval(this.#pingTimer);
     this.#pingTimer = undefined;
     if (this.#isOpen && !this.#response.destroyed) this.#response.end();
@@ -104,6 +119,7 @@ export class SseStream {
 
   readonly #onClose = (): void => {
     this.#isEnded = true;
+    this.#tellClosed();
     clearInterval(this.#pingTimer);
     this.#release();
   };

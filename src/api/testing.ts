@@ -215,3 +215,18 @@ function fakeStage(name: string, first: number, end: number, computeMs: number) 
     rssBytes: 1000,
   };
 }
+
+/** Data of the events of a stream, in order; comments are left out. */
+export function readEventData(text: string): string[] {
+  return readEvents(text).map(({ data }) => data);
+}
+
+/** Events of a stream with their ids. @throws Error for what is no event */
+export function readEvents(text: string): { readonly id: string | null; readonly data: string }[] {
+  const blocks = text.split("\n\n").filter((block) => block !== "" && !block.startsWith(":"));
+  return blocks.map((block) => {
+    const match = /^(?:id: (\S+)\n)?data: (.*)$/.exec(block);
+    if (match === null) throw new Error(`no event: ${block}`);
+    return { id: match[1] ?? null, data: match[2] ?? "" };
+  });
+}

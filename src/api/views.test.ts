@@ -30,6 +30,18 @@ describe("what there is to look at", () => {
     expect((await get("/ready")).json()).toEqual({ status: "waiting", reason: "1 of 2 workers" });
   });
 
+  it("is ready when every model has been loaded", async () => {
+    await using server = createApiServer({ expectedModels: ["a", "b"] });
+    const status = async (): Promise<number> => (await server.app.inject({ method: "GET", url: "/ready" })).statusCode;
+    const a = new FakeServedModel({ id: "a" });
+    server.serve([a]);
+    expect(await status()).toBe(503);
+    server.serve([a, new FakeServedModel({ id: "b" })]);
+    expect(await status()).toBe(200);
+    a.readiness_ = { status: "failed", reason: "a worker is gone" };
+    expect(await status()).toBe(200);
+  });
+
   it("lists several models, and asks which one is meant", async () => {
     const models = [new FakeServedModel({ id: "a" }), new FakeServedModel({ id: "org/b" })];
     await using server = createApiServer({ models });

@@ -23,8 +23,11 @@ export type OutputPiece =
 export interface ChatOutput {
   /** @returns what is certain now, in order */
   push(text: string): OutputPiece[];
-  /** @returns the rest; a call that has not come to its end is plain text */
-  end(): OutputPiece[];
+  /**
+   * @param isCut the text ends where there was no more room for it
+   * @returns the rest; a call that has not come to its end is plain text, or nothing where it was cut off behind others
+   */
+  end(isCut?: boolean): OutputPiece[];
   /** Calls so far: with one or more, the finish reason is `tool_calls`. */
   readonly toolCalls: number;
 }
@@ -89,17 +92,25 @@ class OutputReader implements ChatOutput {
     return this.#takePieces();
   }
 
-  end(): OutputPiece[] {
+  end(isCut = false): OutputPiece[] {
     while (this.#step());
     if (this.#phase === "tagged" && this.#addCalls(readCalls(this.#held, this.#isTool))) {
       this.#held = "";
       this.#taken = "";
     }
     if (this.#phase === "reasoning") this.#add("reasoning", this.#held.trimEnd());
-    else this.#tell(this.#taken + this.#held);
+    else if (!isCut || !this.#isAmongCalls()) this.#tell(this.#taken + this.#held);
     this.#held = "";
     this.#taken = "";
     return this.#takePieces();
+  }
+
+  /** What is held is the beginning of another call. */
+  #isAmongCalls(): boolean {
+    if (this.#calls === 0) return false;
+    if (this.#phase === "tagged" || this.#phase === "value" || this.#phase === "name") return true;
+    const held = this.#held.trimStart();
+    return this.#dropsSpace && (this.#marker ?? "").startsWith(held);
   }
 
   /** @returns whether there may be more to do with what is held */

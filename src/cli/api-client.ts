@@ -165,7 +165,14 @@ export function toApiError({ status, body }: Pick<ApiAnswer, "status" | "body">)
   const named = typeof error["code"] === "string" ? error["code"] : "";
   const ours = CLIENT_CODES[named] ?? named.toUpperCase();
   const code = Object.hasOwn(ERROR_CODES, ours) ? (ours as ErrorCode) : codeOfStatus(status);
-  return new NoodleError(code, message, { details: { status } });
+  return new NoodleError(code, rephrase(message, named, code), { details: { status } });
+}
+
+/** The API's words for somebody at a command line, who is told the cure of a code anyway. */
+function rephrase(message: string, named: string, code: ErrorCode): string {
+  if (named === "invalid_api_key") return "the API wants a valid key (NOODLE_API_KEY or --api-key-file)";
+  const cure = ` (${ERROR_CODES[code].cure})`;
+  return message.endsWith(cure) ? message.slice(0, -cure.length) : message;
 }
 
 /** The fields of a JSON object, nothing known of them yet. */

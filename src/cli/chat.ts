@@ -4,6 +4,7 @@ import type { CommandContext } from "./command.ts";
 import { Conversation, readChatInput } from "./conversation.ts";
 import type { LineReader } from "./line-reader.ts";
 import { stripControls } from "./plain-text.ts";
+import { countNoun } from "./quantities.ts";
 import { describeAnswer, type StreamedAnswer, streamAnswer, TEXT_TOKENS } from "./streamed-answer.ts";
 import { writeWhole } from "./write-whole.ts";
 
@@ -173,7 +174,7 @@ export class Chat {
   async #save(path: string): Promise<void> {
     const document = { schema: "noodle.chat.v1", model: this.#parts.model, messages: this.#conversation.messages };
     await writeWhole(path, `${JSON.stringify(document, null, 2)}\n`);
-    this.#note(`${path}: ${document.messages.length} messages`);
+    this.#note(`${path}: ${countNoun(document.messages.length, "message")}`);
   }
 
   #sumUp() {
@@ -191,7 +192,7 @@ export class Chat {
   #describeStats(): string {
     const { answers, prompt_tokens, cached_tokens, completion_tokens, last } = this.#sumUp();
     const lines = [
-      `${answers} answers, ${completion_tokens} tokens; prompts had ${prompt_tokens}, of which ${cached_tokens} were there already`,
+      `${countNoun(answers, "answer")}, ${countNoun(completion_tokens, "token")}${prompt_tokens === 0 ? "" : `; prompts had ${prompt_tokens}, of which ${cached_tokens} were there already`}`,
       ...this.#answers.slice(-1).map((answer) => `the last one: ${describeAnswer(answer)}`),
     ];
     const stages: unknown = last?.["stages"];

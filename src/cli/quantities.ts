@@ -89,3 +89,8 @@ export function formatMs(ms: number | null): string {
   if (ms === null) return "-";
   return ms < 10 ? ms.toFixed(3) : ms.toFixed(1);
 }
+
+/** `1 token`, `2 tokens`. */
+export function countNoun(number: number, noun: string): string {
+  return `${number} ${noun}${number === 1 ? "" : "s"}`;
+}

@@ -81,6 +81,12 @@ export class RemoteCluster {
     return JSON.parse(json) as ReplanDocument;
   }
 
+  /** @throws as `Coordinator.drain`; PEER_UNREACHABLE, TIMED_OUT */
+  async drain(drainNode: string, dryRun: boolean, signal: AbortSignal): Promise<ReplanDocument> {
+    const { json } = await this.#client.rpc.replan({ drainNode, dryRun }, { timeoutMs: STATUS_TIMEOUT_MS, signal });
+    return JSON.parse(json) as ReplanDocument;
+  }
+
   close(): void {
     this.#client.close();
   }

@@ -5,6 +5,8 @@ import { GREEDY, type SamplingParams } from "../engine/index.ts";
 import { parseDecimal, parseInteger } from "./quantities.ts";
 
 const DEFAULT_TOP_K = 40;
+/** The API's. */
+const MAX_TEMPERATURE = 5;
 const MAX_SEED = 0xffff_ffff;
 const MAX_BIASES = 1024;
 const MAX_STOPS = 16;
@@ -59,7 +61,7 @@ function defineOptions(command: Command, defaults: Shown): Command {
   define(
     "--temperature <t>",
     "0 = greedy: always the likeliest token",
-    decimal("--temperature", 0, 10),
+    decimal("--temperature", 0, MAX_TEMPERATURE),
     defaults.temperature,
   );
   const topK = defaults.temperature === undefined ? "" : ` (default: ${DEFAULT_TOP_K} when sampling)`;

@@ -55,6 +55,13 @@ export class CoordinatedModel implements Disposable {
         return { status, reason };
       },
       status: () => coordinator.status(),
+      replies: {
+        claim: (key) => coordinator.journaled.claimReply(key),
+        keep: (key, reply) => coordinator.journaled.keepReply(key, reply),
+      },
+      interrupted: () => coordinator.journaled.list(),
+      resume: (sessionId, end) => coordinator.journaled.goOn(sessionId, end),
+      abandon: (sessionId) => coordinator.journaled.abandon(sessionId),
       generate: (request, signal) => coordinator.generate(request, signal),
     };
   }

@@ -3,7 +3,7 @@ import type { Command } from "commander";
 import { DEFAULT_CHAT_TEMPLATE } from "../chat/index.ts";
 import type { CoordinatorOptions } from "../cluster/coordinator/index.ts";
 import { NoodleError } from "../common/index.ts";
-import { parseInteger, parseSizeBytes } from "./quantities.ts";
+import { parseDurationMs, parseInteger, parseSizeBytes } from "./quantities.ts";
 
 /** How requests are served; the same for every command that serves the HTTP API. */
 export interface ServingOptions {
@@ -11,6 +11,7 @@ export interface ServingOptions {
   readonly queue?: number;
   readonly queuePerClient?: number;
   readonly prefixCache?: number;
+  readonly recoveryWait?: number;
   readonly decodeInFlight?: number;
   readonly mixedPrefillRows?: number;
   readonly prefillRows?: number;
@@ -46,6 +47,11 @@ export function addServingOptions(command: Command): Command {
       readCache,
     )
     .option(
+      "--recovery-wait <time>",
+      "what runs when workers are lost waits so long for others, and goes on there; 0s = it ends (default: 60s)",
+      (text) => (/^0+(s|ms)?$/.test(text) ? 0 : parseDurationMs(text, "--recovery-wait")),
+    )
+    .option(
       "--decode-in-flight <n>",
       "micro-batches of decode rows under way at once (default: by stages and what steps take)",
       (text) => parseInteger(text, "--decode-in-flight", 1, 64),
@@ -58,7 +64,10 @@ export function addServingOptions(command: Command): Command {
     .option("--prefill-rows <n>", "most rows of a prompt's chunk (default: 256; 32 in strict)", (text) =>
       parseInteger(text, "--prefill-rows", 1, 4096),
     )
-    .option("--journal", "write each token to disk before it goes out: the next start knows what a stop cut off")
+    .option(
+      "--journal",
+      "write each token to a journal before it goes out: the next start goes on with what a stop cut off",
+    )
     .option("--alias <name>", "id that requests choose the model by (default: the file's name); once for each", addText)
     .option("--chat-template <file>", "Jinja instead of the model's own, or the word chatml")
     .option("--api-key <key>", "ask for this key; may be given again (a file keeps it out of the process list)", addKey)
@@ -78,6 +87,7 @@ export function readServing(options: ServingOptions): Partial<CoordinatorOptions
     ...(determinism === undefined ? {} : { determinism }),
     ...(queue === undefined ? {} : { queue }),
     ...(queuePerClient === undefined ? {} : { queuePerClient }),
+    ...(options.recoveryWait === undefined ? {} : { recoveryWaitMs: options.recoveryWait }),
     ...(prefixCache === undefined ? {} : { prefixCacheBytes: prefixCache }),
     ...(decodeInFlight === undefined ? {} : { decodeInFlight }),
     ...(mixedPrefillRows === undefined ? {} : { mixedPrefillRows }),

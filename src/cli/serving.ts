@@ -69,6 +69,7 @@ export class Serving implements AsyncDisposable {
     const tls = security?.tls ?? null;
     const api = createApiServer({
       apiKeys: keys,
+      expectedModels: models.map(({ id }) => id),
       ...(hashes === null ? {} : { keyHashes: hashes }),
       ...(tls === null ? {} : { tls }),
       page,

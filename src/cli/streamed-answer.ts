@@ -1,4 +1,5 @@
 import { type ApiClient, isObject } from "./api-client.ts";
+import { countNoun } from "./quantities.ts";
 
 /** Where nobody says how long a text shall go on: the API's own default is meant for completing a line. */
 export const TEXT_TOKENS = 256;
@@ -93,7 +94,7 @@ function readCount(value: unknown): number | undefined {
 export function describeAnswer(answer: StreamedAnswer): string {
   const { completionTokens, tokensPerSec, ttftMs, promptTokens, cachedTokens, finishReason } = answer;
   const parts = [
-    completionTokens === 1 ? "1 token" : `${completionTokens} tokens`,
+    countNoun(completionTokens, "token"),
     ...(tokensPerSec > 0 ? [`${tokensPerSec.toFixed(1)} tokens/s`] : []),
     `first after ${ttftMs.toFixed(0)} ms`,
     ...(cachedTokens > 0 ? [`${cachedTokens} of ${promptTokens} prompt tokens were there already`] : []),

@@ -6,6 +6,11 @@ import { runInNewContext } from "node:vm";
  * vocabulary is tens of megabytes of strings): a thread that then sleeps would keep them for good.
  */
 export function collectGarbage(): void {
+  const { gc } = globalThis;
+  if (gc !== undefined) {
+    gc();
+    return;
+  }
   setFlagsFromString("--expose-gc");
   const collect = runInNewContext("gc") as () => void;
   collect();

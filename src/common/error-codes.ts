@@ -107,6 +107,7 @@ export const ERROR_CODES = {
   NOT_SUPPORTED: { exit: 2, http: 400, grpc: "UNIMPLEMENTED", retryable: false, cure: "leave the field away; docs/api.md lists what is there" },
   IDEMPOTENCY_MISMATCH: { exit: 2, http: 422, grpc: "INVALID_ARGUMENT", retryable: false, cure: "give every request a key of its own, and repeat a request with the same body" },
   IDEMPOTENCY_RUNNING: { exit: 1, http: 409, grpc: "ALREADY_EXISTS", retryable: true, cure: "the first request with this key still runs: ask again when it is over" },
+  GENERATION_GONE: { exit: 1, http: 404, grpc: "NOT_FOUND", retryable: false, cure: "send the request again without Last-Event-ID: it is computed afresh" },
   MODEL_NOT_FOUND: { exit: 2, http: 404, grpc: "NOT_FOUND", retryable: false, cure: "GET /v1/models lists the models that are served" },
   GRAMMAR_INVALID: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "correct the grammar or the schema where the message says" },
   TEMPLATE_FAILED: { exit: 2, http: 400, grpc: "INVALID_ARGUMENT", retryable: false, cure: "send messages that the model's chat template accepts, or use /v1/completions" },

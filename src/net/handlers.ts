@@ -55,16 +55,19 @@ export interface HandlerSettings {
 /** A service with its handlers, for `createServer`. */
 export interface ServiceBinding {
   readonly service: DescService;
+  /** By the method's name, as `Handlers` of the service says. */
+  readonly handlers: Readonly<Record<string, unknown>>;
   readonly implement: (settings: HandlerSettings) => UntypedServiceImplementation;
 }
 
 export function bindService<S extends DescService>(service: S, handlers: Handlers<S>): ServiceBinding {
+  // The mapped type above says which handler belongs to which method; the compiler cannot follow it through a loop.
+  const byName = handlers as Readonly<Record<string, unknown>>;
   return {
     service,
+    handlers: byName,
     implement: (settings) => {
       const implementation: UntypedServiceImplementation = {};
-      // The mapped type above says which handler belongs to which method; the compiler cannot follow it through a loop.
-      const byName = handlers as Readonly<Record<string, unknown>>;
       for (const method of service.methods) {
         const handler = must(byName[method.localName], `handler of ${method.name}`);
         implementation[method.localName] = adapt(method, handler, settings);

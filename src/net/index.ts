@@ -9,3 +9,4 @@ export { bindService, type CallContext, type Handlers, type ServiceBinding } fro
 export type { ClientSecurity, ServerSecurity } from "./security.ts";
 export { createServer, type NoodleServer, type ServerOptions } from "./server.ts";
 export type { BidiStream, StreamListener } from "./stream.ts";
+export { GRPC_TRANSPORT, type Transport } from "./transport.ts";

@@ -5,7 +5,7 @@ import { Journal } from "./journal.ts";
 import { type OpenedStore, openStore, putAside, type SetAside } from "./open-store.ts";
 import { readHolders, readLastPlan, writePlan } from "./plan-rows.ts";
 import type { EventRow, OpenSession, PlanRow } from "./records.ts";
-import { readOpenSessions, SessionWriter } from "./session-rows.ts";
+import { readEndedSessions, readOpenSessions, SessionWriter } from "./session-rows.ts";
 import { requireTerm, takeTerm } from "./terms.ts";
 
 /** How long the journal's thread waits for another process's transaction. */
@@ -90,6 +90,11 @@ export class CoordinatorState {
   /** Sessions that were cut off: open, and of a coordinator before this one. Oldest first. */
   loadOpenSessions(): readonly OpenSession[] {
     return this.#read(() => readOpenSessions(this.#store.db)).filter((session) => session.term < this.term);
+  }
+
+  /** Sessions that came to their end a moment ago, the last ones first. */
+  loadEndedSessions(most: number): readonly OpenSession[] {
+    return this.#read(() => readEndedSessions(this.#store.db, this.#options.nowMs(), most));
   }
 
   /** Deletes sessions that nobody will go on with. */

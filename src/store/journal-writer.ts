@@ -17,6 +17,7 @@ export class JournalWriter {
   readonly #term: number;
   #sessions: SessionWriter;
   #prunedMs = 0;
+  #isSynced = true;
 
   constructor(db: Sqlite, term: number) {
     this.#db = db;
@@ -25,11 +26,14 @@ export class JournalWriter {
   }
 
   /**
-   * All of them are on disk when it returns, but those with an error of their own, which change nothing.
+   * All of them are written when it returns, but those with an error of their own, which change nothing. What was accepted
+   * or kept is on disk then; tokens alone are with the system, so that they outlive this process and not the machine: a
+   * request that lacks its last ones computes them again.
    *
    * @throws STATE_TAKEN, DISK_FULL, STATE_BUSY, STATE_DAMAGED, FILE_UNREADABLE: then nothing of the group is written
    */
   apply(tasks: readonly JournalTask[], nowMs: number): readonly TaskResult[] {
+    this.#sync(tasks.some(({ type }) => type !== "append" && type !== "close"));
     try {
       return this.#db.transact(() => {
         requireTerm(this.#db, this.#term);
@@ -46,6 +50,12 @@ export class JournalWriter {
       this.#sessions = new SessionWriter(this.#db, this.#term);
       throw error;
     }
+  }
+
+  #sync(isWanted: boolean): void {
+    if (isWanted === this.#isSynced) return;
+    this.#db.exec(`PRAGMA synchronous = ${isWanted ? "FULL" : "NORMAL"}`);
+    this.#isSynced = isWanted;
   }
 
   #applyOne(task: JournalTask): TaskResult {

@@ -60,7 +60,8 @@ it("a session comes back as it was accepted, with its tokens and notes in order"
     term,
     openedMs: 1,
     tokenIds: [10, 11, -1, 0x7fffffff],
-    notes: ["a", "b"],
+    notes: ["a", null, "b"],
+    outcome: null,
   });
 });
 

@@ -42,6 +42,8 @@ const MAX_WAITING = 4096;
 /** Tasks of one transaction, so that another writer gets its turn. */
 const MAX_GROUP = 512;
 const HEAP_MB = 128;
+/** From the beginning of one group to that of the next: what comes between waits together. */
+const GROUP_INTERVAL_MS = 15;
 
 /**
  * The journal of sessions, events and kept replies. Each call resolves when its rows are on disk. A thread writes: what
@@ -61,6 +63,7 @@ export class Journal {
   #ended: NoodleError | null = null;
   readonly #exit: Promise<void>;
   #tellIdle: (() => void) | null = null;
+  #nextGroupMs = 0;
 
   /** @param onFailure a group was not written, or the thread has ended */
   constructor(start: JournalStart, onFailure: (error: NoodleError) => void) {
@@ -131,6 +134,8 @@ export class Journal {
       this.#isClosed = true;
       if (this.#ended === null) {
         await this.#untilIdle();
+        // Otherwise nothing may be left that keeps this process until the thread has ended.
+        this.#worker.ref();
         this.#worker.postMessage(null, []);
       }
     }
@@ -147,8 +152,15 @@ export class Journal {
     return new Promise((resolve, reject) => {
       this.#waiting.push({ task, resolve, reject });
       this.counts.mostWaiting = Math.max(this.counts.mostWaiting, this.#waiting.length);
-      if (this.#waiting.length === 1 && this.#underWay.length === 0) queueMicrotask(() => this.#sendNext());
+      if (this.#waiting.length === 1 && this.#underWay.length === 0) this.#schedule();
     });
+  }
+
+  /** The first write behind a silence does not wait. */
+  #schedule(): void {
+    const waitMs = this.#nextGroupMs - performance.now();
+    if (waitMs <= 0 || this.#isClosed) queueMicrotask(() => this.#sendNext());
+    else setTimeout(() => this.#sendNext(), waitMs);
   }
 
   #sendNext(): void {
@@ -158,6 +170,7 @@ export class Journal {
       this.#tellIdle?.();
       return;
     }
+    this.#nextGroupMs = performance.now() + GROUP_INTERVAL_MS;
     this.#underWay = this.#waiting.slice(0, MAX_GROUP);
     this.#waiting = this.#waiting.slice(MAX_GROUP);
     this.#worker.ref();
@@ -187,7 +200,8 @@ export class Journal {
         else resolve(result.value);
       }
     }
-    this.#sendNext();
+    if (this.#waiting.length > 0) this.#schedule();
+    else this.#sendNext();
   }
 
   #end(error: NoodleError): void {

@@ -19,15 +19,17 @@ export interface SessionRow {
   readonly deadlineMs: number | null;
 }
 
-/** A session whose end was never written. */
+/** A session as the journal has it. */
 export interface OpenSession extends SessionRow {
   /** Term of the coordinator that served it. */
   readonly term: number;
   readonly openedMs: number;
   /** Generated ones, in order. */
   readonly tokenIds: readonly number[];
-  /** What `appendTokens` was given, in order. */
-  readonly notes: readonly string[];
+  /** What `appendTokens` was given, one for each of its calls. */
+  readonly notes: readonly (string | null)[];
+  /** How it ended; null where that was never written. */
+  readonly outcome: string | null;
 }
 
 /** Something that happened, as it is kept. */

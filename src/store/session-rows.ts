@@ -139,6 +139,20 @@ export function readOpenSessions(db: Sqlite): readonly OpenSession[] {
   return db.all("SELECT * FROM sessions WHERE outcome IS NULL ORDER BY id").map((row) => readSession(db, row));
 }
 
+/**
+ * Sessions that came to their end and are not deleted yet, the last ones.
+ *
+ * @throws STATE_DAMAGED
+ */
+export function readEndedSessions(db: Sqlite, nowMs: number, most: number): readonly OpenSession[] {
+  const rows = db.all(
+    "SELECT * FROM sessions WHERE outcome = 'done' AND expires_ms > ? ORDER BY expires_ms DESC LIMIT ?",
+    nowMs,
+    most,
+  );
+  return rows.map((row) => readSession(db, row));
+}
+
 function readSession(db: Sqlite, row: SqlRow): OpenSession {
   const sessionId = String(row["session_id"]);
   const what = `session ${sessionId}`;
@@ -150,7 +164,7 @@ function readSession(db: Sqlite, row: SqlRow): OpenSession {
   checkSum(what, row["sum"], sessionId, openedMs, deadlineMs, client, request, prompt);
   const promptTokenIds = readTokens(prompt);
   const tokenIds: number[] = [];
-  const notes: string[] = [];
+  const notes: (string | null)[] = [];
   const stored = db.all("SELECT * FROM tokens WHERE session = ? ORDER BY position", Number(row["id"]));
   for (const chunk of stored) {
     const position = Number(chunk["position"]);
@@ -161,7 +175,7 @@ function readSession(db: Sqlite, row: SqlRow): OpenSession {
       throw new NoodleError("STATE_DAMAGED", `${what} lacks tokens before position ${position}`);
     }
     tokenIds.push(...readTokens(bytes));
-    if (note !== null) notes.push(note);
+    notes.push(note);
   }
   return {
     sessionId,
@@ -173,6 +187,7 @@ function readSession(db: Sqlite, row: SqlRow): OpenSession {
     openedMs,
     tokenIds,
     notes,
+    outcome: row["outcome"] as string | null,
   };
 }
 

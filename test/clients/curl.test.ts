@@ -36,8 +36,8 @@ describe.runIf(hasCurl)("plain curl", () => {
     expect(code).toBe(0);
     const events = text.trimEnd().split("\n\n");
     expect(events).toHaveLength(9);
-    expect(events.at(-1)).toBe("data: [DONE]");
-    expect(events[0]).toMatch(/^data: \{"id":"cmpl-[^\n]*"text":"o"/);
+    expect(events.at(-1)).toMatch(/^id: cmpl-\w+:9\ndata: \[DONE\]$/);
+    expect(events[0]).toMatch(/^id: (cmpl-\w+):1\ndata: \{"id":"\1"[^\n]*"text":"o"/);
   });
 
   it("reads a chat while it comes: the first words before the last are there", async () => {

@@ -1,7 +1,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { must } from "../../src/common/index.ts";
-import { ErrorDocument, GenerateDocument, StatusDocument, UpDocument } from "./documents.ts";
+import { GenerateDocument, StatusDocument, UpDocument } from "./documents.ts";
 import { type Running, runNoodle, STORYTELLER, startNoodle, tempPath, until } from "./noodle.ts";
 
 const LIMIT_MS = 180_000;
@@ -145,26 +145,31 @@ describe("noodle up", () => {
     }
   });
 
-  test("answers a generation with a typed error when a stage's process is killed, and recovers", {
+  test("a generation goes on when a stage's process is killed, with the text that it would have had", {
     timeout: LIMIT_MS,
   }, async () => {
     const cluster = await startCluster(2, "killed");
-    const run = startNoodle(["generate", "--coordinator", cluster.address, "-p", PROMPT, "-n", "450", "--json"]);
+    const ask = ["generate", "--coordinator", cluster.address, "-p", PROMPT, "-n", "400", "--json"];
+    const run = startNoodle(ask);
     await until(async () =>
       (await readStatus(cluster.address)).sessions.some((session) => session.generated_tokens > 3),
     );
-    const host = must((await readStatus(cluster.address)).stages[1]?.host_pid, "pid of a stage host");
+    const before = await readStatus(cluster.address);
+    const host = must(before.stages[1]?.host_pid, "pid of a stage host");
     process.kill(host, "SIGKILL");
-    const { code, stdout } = await Promise.race([
+    const disturbed = await Promise.race([
       run.finished,
-      sleep(30_000).then(() => ({ code: -1, stdout: "null" })),
+      sleep(60_000).then(() => ({ code: -1, stdout: "null", stderr: "" })),
     ]);
-    const error = ErrorDocument.parse(JSON.parse(stdout));
-    expect(["PEER_DEAD", "ENGINE_ABORTED"]).toContain(error.code);
-    expect([1, 3]).toContain(code);
-    await until(async () => (await readStatus(cluster.address)).health.status === "ready");
-    const again = await runNoodle(["generate", "--coordinator", cluster.address, "-p", PROMPT, "-n", "4", "--json"]);
-    expect(again.code).toBe(0);
+    expect({ code: disturbed.code, stderr: disturbed.code === 0 ? "" : disturbed.stderr }).toEqual({
+      code: 0,
+      stderr: "",
+    });
+    const after = await readStatus(cluster.address);
+    expect(after.stages[1]?.host_pid).not.toBe(host);
+    const whole = await runNoodle(ask);
+    const textOf = (stdout: string): string => GenerateDocument.parse(JSON.parse(stdout)).text;
+    expect(textOf(disturbed.stdout)).toBe(textOf(whole.stdout));
     await expectStopped(cluster);
   });
 });

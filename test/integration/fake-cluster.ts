@@ -53,7 +53,8 @@ export function fakeTokenizer(endToken = -1): PromptTokenizer {
 
 export const FAKE_MODEL_BYTES = Uint8Array.from({ length: 3_000_001 }, (_, i) => (i * 31 + (i >> 8)) & 255);
 
-export function fakeModel(): ModelSource {
+/** @param unitBytes absent = not known: then units are not spread over other workers */
+export function fakeModel(unitBytes?: readonly number[]): ModelSource {
   return {
     identity: create(ModelIdentitySchema, {
       path: "fake-model",
@@ -61,6 +62,7 @@ export function fakeModel(): ModelSource {
       sourceSha256: new Uint8Array(32).fill(7),
     }),
     unitCount: UNITS,
+    ...(unitBytes === undefined ? {} : { unitBytes }),
     fileBytes: FAKE_MODEL_BYTES.length,
     contextLength: 256,
     splitByBytes: (stages) =>
@@ -150,6 +152,11 @@ export class FakeWorker {
     this.#client.close();
     await this.#server.close(0);
     await this.#host.close();
+  }
+
+  /** Says that it goes soon. */
+  leave(): void {
+    this.#say({ case: "leaving", value: { reason: "a test" } });
   }
 
   /** Says nothing more on its control stream, and keeps it. */

@@ -238,7 +238,7 @@ describe("records of a running cluster", () => {
 
   it("tells plans, nodes and what happens to them, with the reason of each new plan", async () => {
     const seen = new Recording();
-    const cluster = await startCluster(2, { observer: seen }, { faults: { computeMs: 3 } });
+    const cluster = await startCluster(2, { observer: seen, recoveryWaitMs: 0 }, { faults: { computeMs: 3 } });
     const { coordinator } = cluster;
     expect(seen.plans).toMatchObject([
       { epoch: coordinator.epoch, split: "0:3,3:6", stages: [{ nodeId: "w0" }, { nodeId: "w1", units: "3:6" }] },

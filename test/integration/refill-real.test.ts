@@ -89,9 +89,9 @@ class Stages {
       stepTimeoutMs: 10_000,
       recorder: null,
       listener: {
-        onRoom: () => serving.runner.pump(),
-        onResult: (result) => serving.runner.receive(result),
-        onStepFailed: (step, fault) => serving.runner.failStep(step, fault),
+        onRoom: () => serving.pump(epoch),
+        onResult: (result) => serving.receive(epoch, result),
+        onStepFailed: (step, fault) => serving.failStep(step, fault),
         onBroken: () => undefined,
       },
     });
@@ -116,13 +116,18 @@ function createServing(): Serving {
     queue: { total: 16, perClient: 16 },
     prefixCacheBytes: 0,
     readerStallMs: 60_000,
+    recoveryWaitMs: 60_000,
     wanted: { decodeInFlight: 1, prefillRows: null, mixedPrefillRows: null },
     recorder: null,
     cluster: {
       isHeld: () => false,
       refusal: () => null,
       opened: () => undefined,
+      moved: () => undefined,
       closed: () => undefined,
+      formerIdle: () => undefined,
+      stageFailed: () => undefined,
+      lastFault: () => null,
       describeStages: () => [],
     },
   });
@@ -145,7 +150,7 @@ it("sessions go on behind a lost pipeline, on stages that are cut elsewhere, wit
   closers.push(() => serving.stop());
   const first = await Stages.load(model, 1, ["0:2", "2:5"]);
   const lost = await first.open(1, serving);
-  serving.setPipeline(lost, first.facts);
+  serving.open(lost, first.facts);
   let tokens = 0;
   let reached: () => void = () => undefined;
   const enough = new Promise<void>((resolve) => {
@@ -174,14 +179,14 @@ it("sessions go on behind a lost pipeline, on stages that are cut elsewhere, wit
   const running = requests.map(run);
   await Promise.race([enough, ...running]);
   lost.close();
-  serving.setPipeline(null, null);
+  serving.close(lost);
   await first.close();
   const second = await Stages.load(model, 2, ["0:1", "1:3", "3:5"]);
   closers.push(() => second.close());
   const pipeline = await second.open(2, serving);
   closers.push(() => pipeline.close());
   const before = serving.describe().batches;
-  serving.setPipeline(pipeline, second.facts);
+  serving.open(pipeline, second.facts);
   const disturbed = await Promise.all(running);
   const after = serving.describe().batches;
   // Filled in a few long steps, not one for each token.

@@ -82,6 +82,12 @@ export const MODEL = z.object({
 
 export const MODEL_LIST = z.object({ object: z.literal("list"), data: z.array(MODEL) });
 
+export const GENERATION = z.object({
+  id: z.string(),
+  object: z.literal("generation"),
+  status: z.enum(["completed", "failed", "cancelled"]),
+});
+
 export const HEALTH_OK = z.object({ status: z.literal("ok") });
 export const HEALTH_LOADING = z.object({
   error: z.object({ code: z.literal(503), message: z.string(), type: z.literal("unavailable_error") }),

@@ -16,7 +16,7 @@ interface BatchOptions extends ApiTargetOptions {
   readonly out: string;
   readonly model?: string;
   readonly concurrency: number;
-  readonly retryFor: number;
+  readonly retryFor?: number;
   readonly retryFailed?: boolean;
 }
 
@@ -55,7 +55,6 @@ export function addBatch(program: Command, host: CliHost): void {
       "--retry-for <time>",
       "how long a request that is put off (429, 503, no connection) is tried again (default: 10m)",
       (text) => parseDurationMs(text, "--retry-for"),
-      DEFAULT_PATIENCE_MS,
     )
     .option("--retry-failed", "run requests again whose answer is an error");
   addApiTargetOptions(command)
@@ -171,7 +170,7 @@ async function sendAll(
         output,
         pending,
         concurrency: Math.min(options.concurrency, pending.length),
-        patienceMs: options.retryFor,
+        patienceMs: options.retryFor ?? DEFAULT_PATIENCE_MS,
         onProgress,
         nowMs: () => host.nowMs(),
         sleep: wait,

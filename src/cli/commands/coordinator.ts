@@ -91,7 +91,7 @@ async function coordinate(
   models: readonly string[],
   options: CoordinatorCommandOptions,
 ): Promise<void> {
-  const { out, host, signal } = context;
+  const { host, signal } = context;
   requireOneSplit(models, options.split);
   checkPlanning(options, models);
   const wanted = options.plan === undefined || options.plan === "auto" ? null : await readPlanFile(options.plan);
@@ -103,23 +103,37 @@ async function coordinate(
   const engine = prepareEngine(host.env);
   const frame = { context, options, serving, security, engine, expect, split: wanted?.split };
   await withCoordinators(frame, [], async (running) => {
-    const coordinators = running.map(({ coordinator }) => coordinator);
-    announce(frame, coordinators);
-    const report = reportReadiness(out);
-    for (const { coordinator, planning, model } of running) {
-      await coordinator.waitReady(signal, PATIENT_READY_TIMEOUT_MS, report, ({ code, message }) => {
-        out.note(`${code}: ${message}; another worker can take this stage, requests are refused until then`);
-      });
-      await planning.begin(coordinator, model);
+    announce(
+      frame,
+      running.map(({ coordinator }) => coordinator),
+    );
+    try {
+      // A later coordinator of the same state is the one to ask from then on.
+      await Promise.race([
+        serveUntilAborted(frame, running),
+        ...running.map(({ coordinator }) => coordinator.untilTaken(signal)),
+      ]);
+    } finally {
+      // Before what they are computed by: a request that runs is told that it is over.
+      await serving.close();
     }
-    const { address } = must(coordinators[0], "coordinator");
-    out.note(`ready: noodle generate --coordinator ${address} -p "Once upon a time"`);
-    out.note(`or: ${serving.describeCall()}`);
-    await untilAborted(signal);
-    // Before what they are computed by: a request that runs is told that it is over.
-    await serving.close();
   });
   signal.throwIfAborted();
+}
+
+async function serveUntilAborted({ context, serving }: Frame, running: readonly RunningCoordinator[]): Promise<void> {
+  const { out, signal } = context;
+  const report = reportReadiness(out);
+  for (const { coordinator, planning, model } of running) {
+    await coordinator.waitReady(signal, PATIENT_READY_TIMEOUT_MS, report, ({ code, message }) => {
+      out.note(`${code}: ${message}; another worker can take this stage, requests are refused until then`);
+    });
+    await planning.begin(coordinator, model);
+  }
+  const { address } = must(running[0], "coordinator").coordinator;
+  out.note(`ready: noodle generate --coordinator ${address} -p "Once upon a time"`);
+  out.note(`or: ${serving.describeCall()}`);
+  await untilAborted(signal);
 }
 
 /** Starts the models' coordinators one after the other, and ends them in the opposite order. */

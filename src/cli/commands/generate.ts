@@ -19,7 +19,8 @@ import {
   PREFILL_ROWS,
   withLocalCluster,
 } from "../local-cluster.ts";
-import { parseDurationMs, parseInteger } from "../quantities.ts";
+import { stripControls } from "../plain-text.ts";
+import { countNoun, parseDurationMs, parseInteger } from "../quantities.ts";
 import { generateUndivided, tokenizePrompt } from "../reference.ts";
 import { readClusterThreads, RemoteCluster } from "../remote-cluster.ts";
 import {
@@ -78,10 +79,10 @@ export function addGenerate(program: Command, host: CliHost): void {
     .option("--reference", "the whole model in this process, without workers")
     .option("--coordinator <host:port>", "a running cluster's coordinator")
     .option("--verify", "run the undivided model over the same schedule and compare tokens, logits and KV, bit for bit")
-    .option("--logprobs <n>", "say each token's log-probability and those of the n likeliest", (text) =>
+    .option("--logprobs <n>", "say each token's log-probability and those of the n likeliest (in --json)", (text) =>
       parseInteger(text, "--logprobs", 0, MAX_LOGPROBS),
     )
-    .option("--prompt-logprobs <n>", "the same of the prompt's tokens from the second on (in --json)", (text) =>
+    .option("--prompt-logprobs <n>", "the same of the prompt's tokens from the second on", (text) =>
       parseInteger(text, "--prompt-logprobs", 0, MAX_LOGPROBS),
     )
     .option("--priority <n>", `larger goes first, -${MAX_PRIORITY} to ${MAX_PRIORITY} (default: 0)`, (text) =>
@@ -102,7 +103,7 @@ async function generate(context: CommandContext, model: string | undefined, opti
     context,
     options,
     sampling: await readSampling(options),
-    onText: (text) => out.data(text),
+    onText: (text) => out.data(context.host.stdout.isTty ? stripControls(text) : text),
   };
   if (options.coordinator !== undefined) return generateRemotely(job, options.coordinator, model);
   const path = must(model, "model");
@@ -256,7 +257,7 @@ async function finish(
   out.note("");
   out.note(renderStageTable(generation));
   out.note(
-    `${generation.promptTokenIds.length} prompt tokens, ${generation.tokenIds.length} generated (${generation.finishReason}), first after ${generation.ttftMs.toFixed(0)} ms, then ${generation.decodeTokensPerSec.toFixed(1)} tokens/s`,
+    `${countNoun(generation.promptTokenIds.length, "prompt token")}, ${generation.tokenIds.length} generated (${generation.finishReason}), first after ${generation.ttftMs.toFixed(0)} ms, then ${generation.decodeTokensPerSec.toFixed(1)} tokens/s`,
   );
   if (verification === undefined) return;
   requireIdentical(verification);

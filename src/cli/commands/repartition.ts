@@ -18,6 +18,7 @@ interface RepartitionOptions {
   readonly json?: boolean;
   readonly coordinator: string;
   readonly plan?: string;
+  readonly drain?: string;
   readonly dryRun?: boolean;
   readonly wait?: boolean;
 }
@@ -32,10 +33,12 @@ export function addRepartition(program: Command, host: CliHost): void {
       "noodle repartition --coordinator 10.0.0.5:7421",
       "noodle repartition --coordinator 10.0.0.5:7421 --plan plan.json --dry-run",
       "noodle repartition --coordinator 10.0.0.5:7421 --plan plan.json",
+      "noodle repartition --coordinator 10.0.0.5:7421 --drain worker-2",
     ],
   })
     .option("--coordinator <host:port>", "gRPC address of the coordinator", `${LOOPBACK}:${DEFAULT_GRPC_PORT}`)
     .option("--plan <file>", "the new plan, as `noodle plan -o` writes it (default: only show the present one)")
+    .option("--drain <node>", "give the units of this worker to the others: it gets none until it is started again")
     .option("--dry-run", "say what would move, and change nothing")
     .option("--no-wait", "return as soon as the plan is being prepared")
     .action((options: RepartitionOptions) => repartition(openContext(host, options), options));
@@ -44,20 +47,27 @@ export function addRepartition(program: Command, host: CliHost): void {
 async function repartition(context: CommandContext, options: RepartitionOptions): Promise<void> {
   const { out, signal } = context;
   const plan = options.plan === undefined ? null : await readPlanFile(options.plan);
-  if (plan === null && options.dryRun === true) throw new NoodleError("USAGE", "--dry-run needs --plan, the new plan");
+  const { drain } = options;
+  if (plan === null && drain === undefined && options.dryRun === true) {
+    throw new NoodleError("USAGE", "--dry-run needs --plan, the new plan, or --drain");
+  }
+  if (plan !== null && drain !== undefined) throw new NoodleError("USAGE", "give --plan or --drain, not both");
   const cluster = new RemoteCluster(
     formatHostPort(parseHostPort(options.coordinator, "--coordinator")),
     readOperatorSecurity(context.host.env),
   );
   try {
-    if (plan === null) {
+    if (plan === null && drain === undefined) {
       const status = await cluster.status(signal);
       out.document({ schema: "noodle.repartition.v1", plan: status.plan });
       for (const line of describePlanStatus(status)) out.line(line);
       return;
     }
     const reason = `${options.plan ?? ""} was given by hand`;
-    const answer = await cluster.replan(plan, reason, options.dryRun === true, signal);
+    const answer =
+      plan === null
+        ? await cluster.drain(drain ?? "", options.dryRun === true, signal)
+        : await cluster.replan(plan, reason, options.dryRun === true, signal);
     showMoves(out, answer);
     const isOver = options.wait === false || answer.epoch === null;
     const status = isOver ? null : await followPlan(context, cluster, answer.epoch ?? 0);
@@ -83,7 +93,7 @@ function showMoves(out: Output, answer: ReplanDocument): void {
   out.line(
     `${formatBytes(answer.new_bytes)} of weights get another holder; what workers have as a file, or in their store, is not sent`,
   );
-  out.note("sessions that run end on the plan they began on: live sessions are not moved");
+  out.note("sessions that run move to the new plan one by one, between two tokens");
 }
 
 /** Says what becomes of the plan until it is in force. @throws what it was given up for */

@@ -64,6 +64,8 @@ async function answer(
     throw new NoodleError("USAGE", "--system needs a chat: the model has no template for it, or --completion is given");
   }
   const prompt = given ?? (await readPrompt(host));
+  // Before anything is started; an unset variable of a script comes as an empty argument.
+  if (prompt.trim() === "") throw new NoodleError("PROMPT_EMPTY", "the prompt is empty");
   const system = options.system === undefined ? [] : [{ role: "system", content: options.system }];
   const what = isChat
     ? { messages: [...system, { role: "user", content: prompt }] }
@@ -131,6 +133,5 @@ async function readPrompt(host: CliHost): Promise<string> {
     read.push(line);
   }
   lines.close();
-  if (read.join("").trim() === "") throw new NoodleError("PROMPT_EMPTY", "the prompt is empty");
   return read.join("\n");
 }

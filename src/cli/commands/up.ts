@@ -87,9 +87,13 @@ async function runClusters(context: CommandContext, models: readonly string[], o
   const frame: Frame = { context, options, serving, engine, threads, memoryBytes };
   await withModels(frame, [], async (running) => {
     announce(context, serving, running);
-    await untilAborted(signal);
-    // Before what they are computed by: a request that runs is told that it is over.
-    await serving.close();
+    try {
+      const taken = running.map(({ cluster }) => cluster.coordinator.untilTaken(signal));
+      await Promise.race([untilAborted(signal), ...taken]);
+    } finally {
+      // Before what they are computed by: a request that runs is told that it is over.
+      await serving.close();
+    }
   });
   signal.throwIfAborted();
 }

@@ -18,6 +18,9 @@ import { PACKAGE_VERSION } from "../package.ts";
 import { parseDecimal, parseSizeBytes } from "../quantities.ts";
 import { shareJoins, type WorkerJoin } from "../worker-joins.ts";
 
+/** A worker that is told to stop waits so long for others to take its stage. */
+const LEAVE_PATIENCE_MS = 10_000;
+
 interface WorkerCommandOptions {
   readonly json?: boolean;
   readonly join: readonly string[];
@@ -95,7 +98,7 @@ async function work(context: CommandContext, options: WorkerCommandOptions): Pro
   const joins = await shareJoins(await addToken(options), options.memory, signal);
   using _warnings = checkListening(context, options, joins);
   const workers = joins.map((join, index) => createWorker(context, options, join, index));
-  const stop = (): void => workers.forEach((worker) => void worker.close("stopped by a signal"));
+  const stop = (): void => workers.forEach((worker) => void worker.leave("stopped by a signal", LEAVE_PATIENCE_MS));
   signal.addEventListener("abort", stop, { once: true });
   if (signal.aborted) return;
   const { metricsPort, metricsHost } = options;

@@ -90,9 +90,14 @@ export class Assigner {
     const { options, source, contextTokens, tell } = this.#options;
     const { threads, cpuVariant, parallel, maxRows, unverified, hooks } = options;
     const model = source.identity;
-    const common = { threads, cpuVariant, parallel, maxRows, unverified, hooks, model, contextTokens, beside };
+    const common = { cpuVariant, parallel, maxRows, unverified, hooks, model, contextTokens, beside };
     const stage = plan.stages.findIndex((each) => each.nodeId === nodeId);
-    tell(nodeId, { case: "assign", value: { ...common, ...placeStage(plan, state.nodes, stage) } });
+    const value = {
+      ...common,
+      threads: plan.stages[stage]?.threads ?? threads,
+      ...placeStage(plan, state.nodes, stage),
+    };
+    tell(nodeId, { case: "assign", value });
   }
 }
 

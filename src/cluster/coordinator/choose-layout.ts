@@ -2,6 +2,7 @@ import { NoodleError } from "../../common/index.ts";
 import type { UnitRange } from "../../engine/index.ts";
 import type { ModelSource } from "./model-source.ts";
 import { type CompiledCoordinatorOptions, DEFAULT_CONTEXT_TOKENS } from "./options.ts";
+import type { SpreadRules } from "../state/index.ts";
 import { readWantedSplit } from "./replan-request.ts";
 
 /** Context of every session: what is asked for, otherwise the default or the model's if that is less. @throws USAGE */
@@ -38,4 +39,22 @@ export function chooseSplit(source: ModelSource, options: CompiledCoordinatorOpt
     "SPLIT_INVALID",
     `the split has ${stages.length} stages for ${expect} workers (--split, --expect)`,
   );
+}
+
+/** How the model's units may be spread over fewer workers; undefined where their bytes are not known. */
+export function describeSpread(source: ModelSource): SpreadRules | undefined {
+  const { unitBytes, unitCount } = source;
+  if (unitBytes === undefined) return undefined;
+  const cuts = Array.from({ length: unitCount - 1 }, (_, index) => index + 1).filter((cut) => isLegal(source, cut));
+  return { unitBytes, cuts };
+}
+
+function isLegal(source: ModelSource, cut: number): boolean {
+  try {
+    source.parseSplit(`0:${cut},${cut}:${source.unitCount}`);
+    return true;
+  } catch (error) {
+    if (error instanceof NoodleError) return false;
+    throw error;
+  }
 }

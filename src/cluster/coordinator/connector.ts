@@ -1,11 +1,13 @@
 import { must, NoodleError } from "../../common/index.ts";
 import type { StepResult } from "../../protocol/index.ts";
 import { type ClusterState, type Fault, isNextReady, judgeHealth, type Plan } from "../state/index.ts";
+import type { Transport } from "../../net/index.ts";
 import type { Credentials } from "../../security/index.ts";
 import type { Clock } from "./clock.ts";
 import { toFault } from "./convert.ts";
-import { type FailedStep, isPeerFault, Pipeline } from "./pipeline.ts";
+import { type FailedStep, Pipeline } from "./pipeline.ts";
 import { StageClient } from "./stage-client.ts";
+import { isStageFault } from "./step-faults.ts";
 import type { StepRecorder } from "./step-recorder.ts";
 
 const OPEN_TIMEOUT_MS = 5000;
@@ -23,6 +25,7 @@ export interface ConnectorOptions {
   readonly stepTimeoutMs: number;
   /** Shown to the stages; null = plaintext. @default null */
   readonly credentials?: Credentials | null;
+  readonly transport: Transport;
   /** The streams of a plan are open. */
   readonly onOpened: (pipeline: Pipeline) => void;
   /** The streams of a plan are gone; what ran on it can't go on. */
@@ -75,6 +78,12 @@ export class Connector {
     if (next !== null && isNextReady(state)) this.#tryOnce(state, next.plan);
   }
 
+  /** A stage of the plan of this epoch did not do what was asked of it: the plan is given up unless it is gone. */
+  breakOff(epoch: number, fault: Fault): void {
+    const pipeline = this.#pipelines.get(epoch);
+    if (pipeline !== undefined) this.#onBroken(pipeline, fault);
+  }
+
   close(): void {
     this.#closed = true;
     clearInterval(this.#deadlineTimer);
@@ -89,12 +98,12 @@ export class Connector {
   }
 
   async #connect(state: ClusterState, plan: Plan): Promise<void> {
-    const { clock, stepTimeoutMs, onRoom, onResult, recordSteps } = this.#options;
+    const { clock, stepTimeoutMs, onRoom, onResult, recordSteps, credentials, transport } = this.#options;
     const { epoch } = plan;
     const pipeline = new Pipeline({
       epoch,
       stages: plan.stages.map(
-        ({ nodeId }) => new StageClient(must(state.nodes.get(nodeId ?? ""), "holder"), this.#options.credentials),
+        ({ nodeId }) => new StageClient(must(state.nodes.get(nodeId ?? ""), "holder"), credentials, transport),
       ),
       clock,
       stepTimeoutMs,
@@ -102,7 +111,7 @@ export class Connector {
       listener: {
         onRoom: () => onRoom(epoch),
         onResult: (result) => onResult(epoch, result),
-        onStepFailed: (step, fault) => this.#onStepFailed(step, fault),
+        onStepFailed: (step, fault) => this.#onStepFailed(pipeline, step, fault),
         onBroken: (fault) => this.#onBroken(pipeline, fault),
       },
     });
@@ -135,9 +144,10 @@ export class Connector {
     this.#later(delayMs, () => this.#options.onBroken(epoch, fault));
   }
 
-  #onStepFailed(step: FailedStep, fault: Fault): void {
-    if (!isPeerFault(fault)) this.#options.onStepFailed(step, fault);
-    else this.#later(CAUSE_GRACE_MS, () => this.#options.onStepFailed(step, fault));
+  /** Where a stage is at fault and no request, all that runs is filled into stages of a new epoch. */
+  #onStepFailed(pipeline: Pipeline, step: FailedStep, fault: Fault): void {
+    if (isStageFault(fault)) this.#onBroken(pipeline, fault);
+    else this.#options.onStepFailed(step, fault);
   }
 
   #later(delayMs: number, action: () => void): void {

@@ -123,6 +123,14 @@ export class Control {
         this.#effects.expire(nodeId, incarnation, fault);
         return;
       }
+      case "replan":
+        this.#state = apply(this.#state, { type: "replanned", plan: action.plan, mode: "beside" });
+        return;
+      case "strand": {
+        const { sessionId, fault } = action;
+        this.#state = apply(this.#state, { type: "sessionStranded", sessionId, fault, nowMs: this.#clock.nowMs() });
+        return;
+      }
       case "endSession":
         this.#effects.endSession(action.sessionId, action.fault);
         return;

@@ -1,5 +1,5 @@
 import { collectGarbage, NoodleError } from "../../common/index.ts";
-import { createServer, type NoodleServer } from "../../net/index.ts";
+import type { NoodleServer } from "../../net/index.ts";
 import { PROTOCOL_VERSION } from "../../protocol/index.ts";
 import type { CoordinatorState, EventRow } from "../../store/index.ts";
 import { bindEnrollment, secureCoordinator } from "./access.ts";
@@ -9,24 +9,29 @@ import { chooseContext } from "./choose-layout.ts";
 import type { ReadyProgress } from "./describe.ts";
 import type { GenerateEvent } from "./generate-event.ts";
 import { checkRequest, type GenerateRequest, readPrompt } from "./generate-request.ts";
+import { JournaledRequests } from "./journaled-requests.ts";
 import { journalEvents } from "./journaled-events.ts";
 import type { ModelSource } from "./model-source.ts";
 import { openModelSource } from "./open-model.ts";
-import { openState } from "./open-state.ts";
 import { type CompiledCoordinatorOptions, compileCoordinatorOptions, type CoordinatorOptions } from "./options.ts";
 import type { WantedPlan } from "./replan-request.ts";
-import { type ReplanDocument, type ReplanOptions, requestReplan } from "./replanner.ts";
+import { type ReplanDocument, type ReplanOptions, requestDrain, requestReplan } from "./replanner.ts";
 import { waitReady } from "./wait-ready.ts";
 import { Recorder } from "./recorder.ts";
 import { bindCoordinator, bindTransfer } from "./services.ts";
 import { describeObserving, requireHooks } from "./observing.ts";
 import { Plans } from "./plans.ts";
+import type { SessionHistory } from "./session.ts";
 import { describeStatus, type StatusDocument } from "./status.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
+import { untilTaken } from "./until-taken.ts";
 import { TransferHandler } from "./transfer.ts";
 
 /** How long sessions get to tell the stages that they are over. */
 const CLOSE_GRACE_MS = 2000;
+
+/** A generation of an earlier start waits so long for its workers. */
+const RESUME_PATIENCE_MS = 600_000;
 
 /**
  * The one process that knows the whole cluster: it registers workers, gives out stages, runs sessions through the
@@ -44,6 +49,7 @@ export class Coordinator {
   readonly #startedMs: number;
   /** Null where nobody observes. */
   readonly #recorder: Recorder | null;
+  readonly #journaled: JournaledRequests;
   readonly #shares = new BusyShares();
   #address = "";
   #closing: Promise<void> | null = null;
@@ -57,7 +63,7 @@ export class Coordinator {
     const compiled = compileCoordinatorOptions(options);
     const early: EventRow[] = [];
     let tell = (event: EventRow): void => void early.push(event);
-    const state = openState(compiled.dataDir, (event) => {
+    const state = compiled.openState(compiled.dataDir, (event) => {
       options.onStateEvent?.(event);
       tell(event);
     });
@@ -113,7 +119,14 @@ export class Coordinator {
       onBusy: (nodeId, reading) => this.#shares.hear(nodeId, reading),
       isClosing: () => this.#closing !== null,
     });
-    this.#server = createServer({
+    this.#journaled = new JournaledRequests({
+      state,
+      model: hashOf(source),
+      contextTokens: this.#contextTokens,
+      tokenizer,
+      resume: (request, promptTokenIds, history, signal) => this.resume(request, promptTokenIds, history, signal),
+    });
+    this.#server = options.transport.createServer({
       host: options.host,
       port: options.grpcPort,
       nodeId: "coordinator",
@@ -125,6 +138,16 @@ export class Coordinator {
       security: security === null ? undefined : secureCoordinator(security),
     });
     this.#stopWatching = security?.roster.onRevoked((revoked) => this.#shutOut(revoked)) ?? ((): void => undefined);
+  }
+
+  /** Waits until a later coordinator has its state. @throws STATE_TAKEN */
+  untilTaken(signal: AbortSignal): Promise<void> {
+    return untilTaken(this.#state, signal);
+  }
+
+  /** What its state keeps of requests beyond this process. */
+  get journaled(): JournaledRequests {
+    return this.#journaled;
   }
 
   /** host:port of its gRPC services. */
@@ -167,9 +190,18 @@ export class Coordinator {
   }
 
   /**
+   * Gives the units of a worker, by name or id, to others, as `replan` does; it gets none until it is started again.
+   *
+   * @throws CLUSTER_NOT_READY as `replan`; PLAN_INVALID; PLAN_INFEASIBLE when nobody has room for them
+   */
+  drain(node: string, options?: ReplanOptions): ReplanDocument {
+    return requestDrain(this.#plans.control, this.#source, node, options);
+  }
+
+  /**
    * Asks for another plan and returns at once. It is prepared beside the one in force, which serves until the new one
-   * can take over; new sessions are the new plan's then, and those that run end where they began. Where a worker has no
-   * room for both, nothing new begins until the last session has ended. Whatever fails leaves the plan in force as it
+   * can take over; new sessions are the new plan's then, and those that run move to it one by one, between two of their
+   * tokens. Where a worker has no room for both, nothing new begins until the last session has ended. Whatever fails leaves the plan in force as it
    * is; `status().plan` and the events tell what became of it.
    *
    * @param reason in words, for events and logs
@@ -190,18 +222,33 @@ export class Coordinator {
    */
   async *generate(request: GenerateRequest, signal: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> {
     const promptTokenIds = this.#check(request);
-    try {
-      const start = (end: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> =>
-        this.#plans.servings.current.generate(request, promptTokenIds, end);
-      yield* this.#options.journal ? journalEvents(this.#state, request, start, signal) : start(signal);
-    } finally {
-      this.#plans.servings.check();
-    }
+    const start = (wanted: GenerateRequest, end: AbortSignal): AsyncGenerator<GenerateEvent, void, undefined> =>
+      this.#plans.serving.generate(wanted, promptTokenIds, end);
+    const generation = { request, model: hashOf(this.#source) };
+    yield* this.#options.journal ? journalEvents(this.#state, generation, start, signal) : start(request, signal);
+  }
+
+  /**
+   * Goes on with a generation that was begun before, as soon as steps can run: its stages are filled with what is known
+   * of it, and tokens behind that are told.
+   *
+   * @param request `deadlineMs` is what is left of it
+   * @throws as `generate`; TIMED_OUT where no steps can run in time; ILLEGAL_STATE for a history that has ended
+   */
+  async *resume(
+    request: GenerateRequest,
+    promptTokenIds: readonly number[],
+    history: SessionHistory,
+    signal: AbortSignal,
+  ): AsyncGenerator<GenerateEvent, void, undefined> {
+    const patienceMs = Math.min(request.deadlineMs ?? RESUME_PATIENCE_MS, RESUME_PATIENCE_MS);
+    await this.waitReady(signal, patienceMs, undefined, () => undefined);
+    yield* this.#plans.serving.generate(request, promptTokenIds, signal, history);
   }
 
   status(): StatusDocument {
     const { clock, parallel } = this.#options;
-    return describeStatus(this.#plans.control.state, this.#plans.servings.sessions, {
+    return describeStatus(this.#plans.control.state, this.#plans.serving.sessions, {
       address: this.#address,
       pid: process.pid,
       rss_bytes: process.memoryUsage.rss(),
@@ -218,7 +265,7 @@ export class Coordinator {
       pipelineOpen: this.#plans.isServing,
       findLink: (nodeId) => this.#plans.probe.find(nodeId),
       live: this.#options.readLive?.() ?? null,
-      serving: this.#plans.servings.current.describe(),
+      serving: this.#plans.serving.describe(),
     });
   }
 
@@ -248,7 +295,7 @@ export class Coordinator {
   async #close(): Promise<void> {
     const { clock } = this.#options;
     const deadlineMs = clock.nowMs() + CLOSE_GRACE_MS;
-    this.#plans.servings.failAll(new NoodleError("INTERRUPTED", "the coordinator is closing"));
+    this.#plans.serving.failAll(new NoodleError("INTERRUPTED", "the coordinator is closing"));
     while (this.#plans.control.state.sessions.size > 0 && clock.nowMs() < deadlineMs) {
       await this.#plans.control.nextChange(deadlineMs - clock.nowMs());
     }

@@ -1,5 +1,5 @@
 import type { SessionId } from "../../protocol/index.ts";
-import type { ClassNotes } from "../../schedule/index.ts";
+import type { ClassNotes, ComputedRun } from "../../schedule/index.ts";
 import type { LayerKvHash } from "./stage-client.ts";
 
 /** A token with its log-probability and the likeliest alternatives, best first. */
@@ -46,6 +46,8 @@ export type GenerateEvent =
       readonly text: string;
       readonly logits: Float32Array | null;
       readonly logprobs: TokenLogprobs | null;
+      /** How positions were computed that no token before this one told of; only where that was asked for. */
+      readonly calls?: readonly ComputedRun[];
     }
   | {
       readonly type: "done";

@@ -43,6 +43,10 @@ export interface GenerateRequest {
    * keys and values are wanted, since those are held against a run from the start
    */
   readonly cachePrompt?: boolean;
+  /** What it is a part of, for whoever goes on with it when a stop has cut it off: JSON that a journal keeps. */
+  readonly origin?: object;
+  /** Tells with each token how positions were computed: what a later start needs to go on with it. @default false */
+  readonly tellCalls?: boolean;
   /** Computes its positions as these notes of an earlier run say, so that its KV bytes are those of that run. */
   readonly arrange?: ClassNotes;
 }

@@ -4,7 +4,7 @@ import type { GenerateEvent, StageStats } from "./generate-event.ts";
 import type { GenerateRequest } from "./generate-request.ts";
 import type { Determinism } from "../../schedule/index.ts";
 import type { Pipeline } from "./pipeline.ts";
-import type { Session } from "./session.ts";
+import type { Session, SessionHistory } from "./session.ts";
 import type { PrefixSource, PromptFacts } from "./slot-book.ts";
 import type { LayerKvHash } from "./stage-client.ts";
 import type { WaitingRequest } from "./waiting-line.ts";
@@ -26,13 +26,13 @@ export interface GenerationHost {
   /** Makes its session; the slot is the session's from here on. @throws USAGE for notes that can not be followed */
   begin(generation: Generation, admission: Admission): Session;
   /** Opens the session on every stage and lets it run. @throws a stage's refusal, or what ended the session meanwhile */
-  open(session: Session, admission: Admission, prompt: PromptFacts): Promise<void>;
+  openOn(session: Session, admission: Admission, generation: Generation): Promise<void>;
   /** The session has room for events again. */
   wake(session: Session): void;
   readKvHashes(session: Session, pipeline: Pipeline): Promise<readonly LayerKvHash[]>;
   describeStages(session: Session): readonly StageStats[];
   /** Frees the session on every stage, whatever became of it. Never throws. */
-  close(session: Session, pipeline: Pipeline): Promise<void>;
+  free(session: Session): Promise<void>;
   /** It ended before it had a slot. */
   refused(error: NoodleError): void;
 }
@@ -45,6 +45,8 @@ export class Generation implements WaitingRequest {
   readonly prompt: PromptFacts;
   readonly priority: number;
   readonly output = new EventQueue<GenerateEvent>();
+  /** What was generated before; undefined where it begins here. */
+  readonly history: SessionHistory | undefined;
   readonly #host: GenerationHost;
   /** When it was called for. */
   readonly startMs: number;
@@ -58,8 +60,14 @@ export class Generation implements WaitingRequest {
   /** Nobody reads it any more, and it goes on. */
   #isUnread = false;
 
-  constructor(host: GenerationHost, request: GenerateRequest, promptTokenIds: readonly number[]) {
+  constructor(
+    host: GenerationHost,
+    request: GenerateRequest,
+    promptTokenIds: readonly number[],
+    history?: SessionHistory,
+  ) {
     this.#host = host;
+    this.history = history;
     this.request = request;
     this.priority = request.priority ?? 0;
     // Every row's logits are wanted, or each in a class of the request's own: nothing can be taken over.
@@ -160,7 +168,6 @@ export class Generation implements WaitingRequest {
       this.output.end(error);
       return;
     }
-    const { pipeline } = admission;
     const session = this.#host.begin(this, admission);
     this.#session = session;
     if (this.#cancelled !== null) session.fail(this.#cancelled);
@@ -172,11 +179,11 @@ export class Generation implements WaitingRequest {
       session.fail(error);
       this.output.end(error);
     }
-    await this.#host.close(session, pipeline);
+    await this.#host.free(session);
   }
 
   async #serve(session: Session, admission: Admission): Promise<void> {
-    await this.#host.open(session, admission, this.prompt);
+    await this.#host.openOn(session, admission, this);
     const { cachedTokens } = session;
     const queueMs = this.#slotMs - this.startMs;
     const promptTokenIds = this.prompt.tokens;

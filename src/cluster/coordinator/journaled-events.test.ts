@@ -5,10 +5,14 @@ import { afterEach, beforeEach, expect, it } from "vitest";
 import { NoodleError } from "../../common/index.ts";
 import { CoordinatorState, type EventRow } from "../../store/index.ts";
 import type { GenerateEvent } from "./generate-event.ts";
+import type { GenerateRequest } from "./generate-request.ts";
 import { journalEvents } from "./journaled-events.ts";
 import { openState } from "./open-state.ts";
 
-const REQUEST = { prompt: "text", maxTokens: 5, client: "c", deadlineMs: 60_000, stop: ["x"] };
+const REQUEST = {
+  request: { prompt: "text", maxTokens: 5, client: "c", deadlineMs: 60_000, stop: ["x"] },
+  model: "ab".repeat(32),
+};
 const STARTED: GenerateEvent = {
   type: "started",
   sessionId: "a1",
@@ -72,7 +76,7 @@ it("a session that ends leaves nothing, however it ends", async () => {
   await failed.next();
   await expect(failed.next()).rejects.toMatchObject({ code: "PEER_DEAD" });
   let stopped = false;
-  const endless = async function* (end: AbortSignal): AsyncGenerator<GenerateEvent> {
+  const endless = async function* (_: GenerateRequest, end: AbortSignal): AsyncGenerator<GenerateEvent> {
     yield { ...STARTED, sessionId: "a3" };
     await new Promise((resolve) => end.addEventListener("abort", resolve, { once: true }));
     stopped = true;
@@ -118,13 +122,13 @@ it("a coordinator whose state was taken gives out no further token", async () =>
   await expect(reader.next()).rejects.toMatchObject({ code: "STATE_TAKEN" });
 });
 
-it("what the last stop cut off is told once, by name", async () => {
+it("what the last stop cut off is told by name, and stays for whoever goes on with it", async () => {
   const state = open();
   await state.journal.openSession(
     { sessionId: "s1", client: "", request: {}, promptTokenIds: [1], deadlineMs: null },
     0,
   );
-  await state.journal.appendTokens("s1", 1, [7, 8], null);
+  await state.journal.appendTokens("s1", 1, [7], null);
   const told: EventRow[] = [];
   const next = openState(directory, (event) => told.push(event));
   opened.push(next);
@@ -132,10 +136,9 @@ it("what the last stop cut off is told once, by name", async () => {
     {
       name: "sessions.cut_off",
       severity: "warning",
-      details: { count: 1, sessions: [{ session_id: "s1", prompt_tokens: 1, generated_tokens: 2 }] },
+      details: { count: 1, sessions: [{ session_id: "s1", prompt_tokens: 1, generated_tokens: 1 }] },
     },
   ]);
-  told.length = 0;
-  opened.push(openState(directory, (event) => told.push(event)));
-  expect(told).toEqual([]);
+  expect(told[0]?.message).toContain("after 1 token:");
+  expect(next.loadOpenSessions()).toHaveLength(1);
 });

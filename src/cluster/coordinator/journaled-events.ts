@@ -3,6 +3,19 @@ import type { CoordinatorState, Journal } from "../../store/index.ts";
 import { EventQueue } from "./event-queue.ts";
 import type { GenerateEvent } from "./generate-event.ts";
 import type { GenerateRequest } from "./generate-request.ts";
+import { writeNotes, writeRequest } from "./journaled-text.ts";
+
+/** How long what is told of a request stays in the journal behind its end: its last tokens may be on their way. */
+const KEEP_ENDED_MS = 30_000;
+
+/** One generation as the journal knows it. */
+export interface JournaledGeneration {
+  readonly request: GenerateRequest;
+  /** SHA-256 of the model, in hex. */
+  readonly model: string;
+  /** It is in the journal already: it goes on there. @default null */
+  readonly resumed?: { readonly sessionId: string; readonly promptTokens: number } | null;
+}
 
 interface WrittenEvent {
   readonly event: GenerateEvent;
@@ -17,22 +30,23 @@ const MAX_AHEAD = 64;
  * Passes a generation's events on, each as soon as it is in the journal. The generation does not wait for the disk, only
  * its reader does. Where the disk fails in the middle, the generation goes on without a journal, which an event tells.
  *
- * @param start begins the generation
+ * @param start begins the generation; what it is given tells how its positions are computed
  * @throws what the generation throws; DISK_FULL, STATE_BUSY and others where it can not be accepted; STATE_TAKEN
  */
 export async function* journalEvents(
   state: Pick<CoordinatorState, "journal" | "recordEvent">,
-  request: GenerateRequest,
-  start: (signal: AbortSignal) => AsyncIterable<GenerateEvent>,
+  generation: JournaledGeneration,
+  start: (request: GenerateRequest, signal: AbortSignal) => AsyncIterable<GenerateEvent>,
   signal: AbortSignal,
 ): AsyncGenerator<GenerateEvent, void, undefined> {
   const stop = new AbortController();
   const queue = new EventQueue<WrittenEvent>();
-  const entry = new SessionEntry(state, request);
+  const entry = new SessionEntry(state, generation);
+  const request = { ...generation.request, tellCalls: true };
   let wake = (): void => undefined;
   const pump = async (): Promise<void> => {
     try {
-      for await (const event of start(AbortSignal.any([signal, stop.signal]))) {
+      for await (const event of start(request, AbortSignal.any([signal, stop.signal]))) {
         const written = entry.write(event);
         // Whoever reads the event hears of it.
         written.catch(() => undefined);
@@ -69,26 +83,29 @@ export async function* journalEvents(
 /** One session's part of the journal. */
 class SessionEntry {
   readonly #state: Pick<CoordinatorState, "journal" | "recordEvent">;
-  readonly #request: GenerateRequest;
+  readonly #generation: JournaledGeneration;
   /** Null before the session has its slot, and when the disk failed. */
   #open: { readonly journal: Journal; readonly sessionId: string; readonly promptTokens: number } | null = null;
 
-  constructor(state: Pick<CoordinatorState, "journal" | "recordEvent">, request: GenerateRequest) {
+  constructor(state: Pick<CoordinatorState, "journal" | "recordEvent">, generation: JournaledGeneration) {
     this.#state = state;
-    this.#request = request;
+    this.#generation = generation;
+    const resumed = generation.resumed ?? null;
+    if (resumed !== null) this.#open = { journal: state.journal, ...resumed };
   }
 
   async write(event: GenerateEvent): Promise<void> {
-    if (event.type === "started") {
+    if (event.type === "started" && this.#open === null) {
       const { sessionId, promptTokenIds } = event;
       const { journal } = this.#state;
       this.#open = { journal, sessionId, promptTokens: promptTokenIds.length };
-      const { prompt: _prompt, client = "", deadlineMs, ...rest } = this.#request;
+      const { request, model } = this.#generation;
+      const { client = "", deadlineMs } = request;
       const nowMs = Date.now();
       const session = {
         sessionId,
         client,
-        request: rest,
+        request: { ...writeRequest(request), model },
         promptTokenIds,
         deadlineMs: deadlineMs === undefined ? null : Math.round(nowMs + deadlineMs),
       };
@@ -96,16 +113,17 @@ class SessionEntry {
     } else if (event.type === "token" && this.#open !== null) {
       const { journal, sessionId, promptTokens } = this.#open;
       try {
-        await journal.appendTokens(sessionId, promptTokens + event.index, [event.tokenId], null);
+        await journal.appendTokens(sessionId, promptTokens + event.index, [event.tokenId], writeNotes(event));
       } catch (thrown) {
         this.#giveUp(NoodleError.from(thrown), sessionId);
       }
     }
   }
 
-  /** Its rows go. Nobody waits for that. */
+  /** Its rows go, or soon. Nobody waits for that. */
   close(outcome: string): void {
-    this.#open?.journal.closeSession(this.#open.sessionId, outcome, Date.now()).catch(() => undefined);
+    const keepMs = outcome === "done" && this.#generation.request.origin !== undefined ? KEEP_ENDED_MS : 0;
+    this.#open?.journal.closeSession(this.#open.sessionId, outcome, Date.now(), keepMs).catch(() => undefined);
     this.#open = null;
   }
 

@@ -6,7 +6,8 @@ const PLAN_EPOCHS_PER_TERM = 1_000_000;
 const MAX_NAMED = 20;
 
 /**
- * Opens the state of a coordinator and takes the next term. What its last stop cut off is told and given up.
+ * Opens the state of a coordinator and takes the next term. What its last stop cut off is told, and stays in the journal
+ * for whoever goes on with it.
  *
  * @throws STATE_VERSION, STATE_BUSY, FILE_UNREADABLE, DISK_FULL
  */
@@ -15,6 +16,7 @@ export function openState(directory: string, onEvent: (event: EventRow) => void)
   const cut = state.loadOpenSessions();
   if (cut.length === 0) return state;
   const tokens = cut.reduce((sum, session) => sum + session.tokenIds.length, 0);
+  const after = tokens === 1 ? "1 token" : `${tokens} tokens`;
   const were = cut.length === 1 ? "1 request was" : `${cut.length} requests were`;
   const sessions = cut.slice(0, MAX_NAMED).map(({ sessionId, client, promptTokenIds, tokenIds }) => ({
     session_id: sessionId,
@@ -26,10 +28,9 @@ export function openState(directory: string, onEvent: (event: EventRow) => void)
     name: "sessions.cut_off",
     severity: "warning",
     nodeId: null,
-    message: `${were} cut off by the last stop, after ${tokens} tokens: ${sessions.map((each) => each.session_id).join(", ")}`,
+    message: `${were} cut off by the last stop, after ${after}: ${sessions.map((each) => each.session_id).join(", ")}`,
     details: { count: cut.length, sessions },
   });
-  state.dropSessions(cut.map((session) => session.sessionId));
   return state;
 }
 

@@ -3,7 +3,9 @@ import { DEFAULT_GRPC_PORT } from "../../protocol/index.ts";
 import type { CoordinatorSecurity } from "./access.ts";
 import { type Clock, MONOTONIC_CLOCK } from "./clock.ts";
 import { type ClusterObserver, type EventRecord, type HookLevel, readHookLevel } from "../../observe/index.ts";
+import { GRPC_TRANSPORT, type Transport } from "../../net/index.ts";
 import type { ModelSource } from "./model-source.ts";
+import { openState } from "./open-state.ts";
 import type { Determinism } from "../../schedule/index.ts";
 import type { WantedPlan } from "./replan-request.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
@@ -61,11 +63,21 @@ export interface CoordinatorOptions {
   readonly maxRows?: number;
   /** A worker that is silent for this long is lost. @default 3000 */
   readonly leaseMs?: number;
+  /**
+   * What runs when stages are lost waits this long for others, and goes on there; 0 = it ends at once.
+   *
+   * @default 60000
+   */
+  readonly recoveryWaitMs?: number;
   /** Longest time for one step through the whole pipeline. @default 120000 */
   readonly stepTimeoutMs?: number;
   /** How it knows who calls, and shows who it is. @default undefined: plaintext, and whoever reaches it may call */
   readonly security?: CoordinatorSecurity | undefined;
   readonly clock?: Clock;
+  /** How it reaches workers and they reach it. @default gRPC */
+  readonly transport?: Transport;
+  /** Opens what it must not forget. @default SQLite in `dataDir` */
+  readonly openState?: typeof openState;
   /** Told all that goes on; `combineObservers` makes one of several. @default nobody, and then nothing is recorded */
   readonly observer?: ClusterObserver;
   /** Looks into every so many steps; 0 = none but those of requests that ask for it. @default 50 */
@@ -85,7 +97,8 @@ export interface CoordinatorOptions {
   /** Told what befalls the durable state, for people to read: it was damaged, requests were cut off by the last stop. */
   readonly onStateEvent?: (event: EventRecord) => void;
   /**
-   * Writes each request and each of its tokens to disk before the token goes out: the next start knows what was cut off.
+   * Writes each request and each of its tokens to a journal before the token goes out: the next start goes on with what a
+   * stop cut off.
    * @default false
    */
   readonly journal?: boolean;
@@ -126,10 +139,13 @@ export interface CompiledCoordinatorOptions {
   readonly readerStallMs: number;
   readonly maxRows: number;
   readonly leaseMs: number;
+  readonly recoveryWaitMs: number;
   readonly stepTimeoutMs: number;
   /** null = plaintext. */
   readonly security: CoordinatorSecurity | null;
   readonly clock: Clock;
+  readonly transport: Transport;
+  readonly openState: typeof openState;
   readonly observer: ClusterObserver | null;
   readonly sampleEvery: number;
   readonly sampleLevel: HookLevel;
@@ -187,9 +203,12 @@ export function compileCoordinatorOptions(options: CoordinatorOptions): Compiled
         : requireInteger(options.prefixCacheBytes, "--prefix-cache", 0, Number.MAX_SAFE_INTEGER),
     readerStallMs: requireInteger(options.readerStallMs ?? 30_000, "readerStallMs", 100, 3_600_000),
     leaseMs: requireInteger(options.leaseMs ?? 3000, "leaseMs", 100, 3_600_000),
+    recoveryWaitMs: requireInteger(options.recoveryWaitMs ?? 60_000, "--recovery-wait", 0, 86_400_000),
     stepTimeoutMs: requireInteger(options.stepTimeoutMs ?? 120_000, "stepTimeoutMs", 100, 86_400_000),
     security: options.security ?? null,
     clock: options.clock ?? MONOTONIC_CLOCK,
+    transport: options.transport ?? GRPC_TRANSPORT,
+    openState: options.openState ?? openState,
     observer: options.observer ?? null,
     sampleEvery: requireInteger(options.sampleEvery ?? DEFAULT_SAMPLE_EVERY, "sampleEvery", 0, 1_000_000_000),
     sampleLevel: readHookLevel(options.sampleLevel ?? "layer", "sampleLevel"),

@@ -3,9 +3,7 @@ import {
   encodeFrameMessages,
   type ForwardReply,
   type Frame,
-  fromErrorInfo,
   PROTOCOL_VERSION,
-  type StepError,
   type StepResult,
   StreamRole,
 } from "../../protocol/index.ts";
@@ -13,6 +11,7 @@ import type { Fault } from "../state/index.ts";
 import { type Clock, monotonicNs } from "./clock.ts";
 import { toError, toFault, toNumber } from "./convert.ts";
 import type { ForwardStream, StageClient } from "./stage-client.ts";
+import { isPeerFault, readError, readGuilty, streamFault } from "./step-faults.ts";
 import type { StepFacts, StepRecorder } from "./step-recorder.ts";
 
 export interface PipelineListener {
@@ -281,28 +280,4 @@ export class Pipeline {
     this.close();
     this.#listener.onBroken(fault);
   }
-}
-
-/** True when the fault is a node's absence, not its answer. */
-export function isPeerFault(fault: Fault): boolean {
-  return fault.code === "PEER_DEAD" || fault.code === "PEER_UNREACHABLE" || fault.code === "PEER_STALLED";
-}
-
-/** Session ids that a stage names as the cause of a failed step. */
-function readGuilty(error: NoodleError): readonly string[] {
-  const named = error.details["sessionIds"];
-  return Array.isArray(named) ? named.filter((id) => typeof id === "string") : [];
-}
-
-function readError(message: StepError): NoodleError {
-  return message.error === undefined
-    ? new NoodleError("INTERNAL", "an error without a cause")
-    : fromErrorInfo(message.error);
-}
-
-/** What the end of a stream says about the stage on its other side. */
-function streamFault(error: NoodleError, stage: StageClient): Fault {
-  const gone = error.code === "PEER_UNREACHABLE" || error.code === "INTERRUPTED" || error.code === "PEER_DEAD";
-  const message = `the stream to worker ${stage.name} (${stage.nodeId}) broke: ${error.message}`;
-  return { ...toFault(error, stage.nodeId), code: gone ? "PEER_DEAD" : error.code, message };
 }

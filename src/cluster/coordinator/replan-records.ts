@@ -40,7 +40,7 @@ export function describeReplanning(before: ClusterState, after: ClusterState): r
   }
   if (former !== null && former.plan.epoch !== before.former?.plan.epoch && plan !== null) {
     const left = countSessions(after, former.plan.epoch);
-    const text = `new sessions run on plan ${plan.epoch}, ${describePlan(after, plan)}; ${left} end on plan ${former.plan.epoch}`;
+    const text = `new sessions run on plan ${plan.epoch}, ${describePlan(after, plan)}; ${left} move to it from plan ${former.plan.epoch}`;
     say("replan.switched", text, { epoch: plan.epoch, former: former.plan.epoch, sessions: left });
   }
   const ended = before.former;

@@ -68,7 +68,8 @@ export function countNewBytes(source: ModelSource, units: UnitRange, held: UnitR
   return total;
 }
 
-function findNode(present: readonly NodeState[], name: string): NodeState {
+/** @throws PLAN_INVALID */
+export function findNode(present: readonly NodeState[], name: string): NodeState {
   const byId = present.find((node) => node.id === name);
   if (byId !== undefined) return byId;
   const named = present.filter((node) => node.name === name);

@@ -1,9 +1,16 @@
 import { NoodleError } from "../../common/index.ts";
 import type { UnitRange } from "../../engine/index.ts";
-import { type ClusterState, formatUnits, judgeHealth, type Plan, type PlannedStage } from "../state/index.ts";
+import {
+  type ClusterState,
+  drainingPlan,
+  formatUnits,
+  judgeHealth,
+  type Plan,
+  type PlannedStage,
+} from "../state/index.ts";
 import type { Control } from "./control.ts";
 import type { ModelSource } from "./model-source.ts";
-import { countNewBytes, placeWanted, type WantedPlan } from "./replan-request.ts";
+import { countNewBytes, findNode, placeWanted, type WantedPlan } from "./replan-request.ts";
 
 /** `noodle.replan.v1`: what a new plan changes. */
 export interface ReplanDocument {
@@ -70,6 +77,43 @@ export function requestReplan(
     mode: "beside",
   });
   return { schema: "noodle.replan.v1", ...document, epoch, reason: words };
+}
+
+/**
+ * Gives the units of a node to others; it gets none any more until it is started again.
+ *
+ * @throws CLUSTER_NOT_READY as `requestReplan`; PLAN_INVALID for an unknown node; PLAN_INFEASIBLE when nobody has room
+ */
+export function requestDrain(
+  control: Control,
+  source: ModelSource,
+  name: string,
+  { dryRun = false }: ReplanOptions = {},
+): ReplanDocument {
+  const { state } = control;
+  const plan = requireSteady(state);
+  const node = findNode(
+    [...state.nodes.values()].filter(({ phase }) => phase !== "lost"),
+    name,
+  );
+  const { id: nodeId, incarnation } = node;
+  const leaving: ClusterState = { ...state, nodes: new Map(state.nodes).set(nodeId, { ...node, phase: "draining" }) };
+  const isHolder = plan.stages.some((stage) => stage.nodeId === nodeId);
+  const next = isHolder ? drainingPlan(leaving) : null;
+  if (isHolder && next === null) {
+    const text = `nothing can take the units of worker ${node.name}: no other worker is there that has room for them`;
+    throw new NoodleError("PLAN_INFEASIBLE", text, { details: { nodeId } });
+  }
+  const document = {
+    schema: "noodle.replan.v1" as const,
+    ...describeMoves(state, source, plan.stages, next?.stages ?? plan.stages),
+    dry_run: dryRun,
+    changes: isHolder,
+    reason: next?.reason ?? `worker ${node.name} leaves`,
+  };
+  if (dryRun) return { ...document, epoch: null };
+  control.dispatch({ type: "leaving", nodeId, incarnation });
+  return { ...document, epoch: control.state.next?.plan.epoch ?? null };
 }
 
 function requireSteady(state: ClusterState): Plan {

@@ -1,5 +1,5 @@
-import { must, NoodleError } from "../../common/index.ts";
-import { readSessionId, type SessionId, type StepResult } from "../../protocol/index.ts";
+import { must, type NoodleError } from "../../common/index.ts";
+import type { SessionId, StepResult } from "../../protocol/index.ts";
 import {
   type CostMeter,
   nextFairSchedule,
@@ -12,8 +12,8 @@ import type { Fault } from "../state/index.ts";
 import { BatchCounter } from "./batch-counter.ts";
 import type { Clock } from "./clock.ts";
 import { toError } from "./convert.ts";
-import type { TokenLogprobs } from "./generate-event.ts";
-import { type FailedStep, isPeerFault, type Pipeline } from "./pipeline.ts";
+import { giveLogprobs, giveTokens } from "./give-result.ts";
+import type { FailedStep, Pipeline } from "./pipeline.ts";
 import type { RequestRecorder } from "./request-recorder.ts";
 import { describeStep, isolateRun, readTokens, type SentBatch, writeRuns } from "./sent-batch.ts";
 import type { Session } from "./session.ts";
@@ -28,6 +28,8 @@ export interface SessionRunnerOptions {
   readonly meter: CostMeter;
   /** A step's times are in the meter. */
   readonly onStep: () => void;
+  /** A session that stood still has its next token. */
+  readonly onResumed: (session: Session) => void;
 }
 
 /**
@@ -100,6 +102,10 @@ export class SessionRunner {
     return this.#sessions.settle(session, timeoutMs);
   }
 
+  has(session: Session): boolean {
+    return this.#sessions.find(session.id) === session;
+  }
+
   /** Ends a session; without effect when it is not known. */
   fail(sessionId: SessionId, error: NoodleError): void {
     this.#sessions.find(sessionId)?.fail(error);
@@ -110,14 +116,12 @@ export class SessionRunner {
    * A step was not computed. Sessions that only shared it with the one at fault are sent again, each in the company that
    * it had.
    */
-  failStep({ epoch, stepId, sessionIds, guilty }: FailedStep, fault: Fault): void {
+  failStep({ epoch, stepId, guilty }: FailedStep, fault: Fault): void {
     const sent = epoch === this.#pipeline?.epoch ? this.#inFlight.get(stepId) : undefined;
-    if (sent === undefined) {
-      for (const id of sessionIds) this.fail(id, toError(fault));
-      return;
-    }
+    // Of an earlier pipeline: what it did not compute is computed on this one.
+    if (sent === undefined) return;
     this.#inFlight.delete(stepId);
-    const isAlone = sent.members.length === 1 || isPeerFault(fault);
+    const isAlone = sent.members.length === 1;
     for (const member of sent.members) {
       const { session } = member;
       this.#sessions.endStep(session);
@@ -161,9 +165,14 @@ export class SessionRunner {
     const sent = this.#inFlight.get(stepId);
     if (sent === undefined) return;
     this.#inFlight.delete(stepId);
-    for (const { session, run } of sent.members) session.answer(run.position + run.rows);
-    this.#giveLogprobs(result);
-    this.#giveTokens(result);
+    const nowMs = this.#options.clock.nowMs();
+    for (const { session, run } of sent.members) {
+      session.answer(run.position + run.rows);
+      session.stall?.answer(session.answeredRows, nowMs);
+    }
+    const find = (id: SessionId): Session | undefined => this.#sessions.find(id);
+    giveLogprobs(result, find);
+    giveTokens(result, find, nowMs, (session) => this.#noteToken(session));
     for (const { session } of sent.members) {
       this.#sessions.endStep(session);
       this.#refresh(session);
@@ -209,30 +218,9 @@ export class SessionRunner {
     this.#sessions.refresh(session, this.#pipeline?.epoch ?? null);
   }
 
-  #giveLogprobs(result: StepResult): void {
-    for (const row of result.logprobs) {
-      const logprobs: TokenLogprobs = {
-        tokenId: row.tokenId,
-        logprob: row.logprob,
-        top: row.topTokenIds.map((tokenId, index) => ({ tokenId, logprob: row.topLogprobs[index] ?? Number.NaN })),
-      };
-      this.#sessions.find(readSessionId(row.sessionId))?.receiveLogprobs(row.position, logprobs);
-    }
-  }
-
-  #giveTokens(result: StepResult): void {
-    const receivedMs = this.#options.clock.nowMs();
-    for (const token of result.tokens) {
-      const session = this.#sessions.find(readSessionId(token.sessionId));
-      if (session === undefined || token.fence !== session.fence || token.branch !== 0) continue;
-      try {
-        const { generatedTokens } = session;
-        session.receive(token.position, { tokenId: token.tokenId, logits: readLogits(token.logits), receivedMs });
-        if (session.generatedTokens > generatedTokens) this.#options.recorder?.receiveToken(session);
-      } catch (error) {
-        session.fail(NoodleError.from(error));
-      }
-    }
+  #noteToken(session: Session): void {
+    this.#options.recorder?.receiveToken(session);
+    if (session.stall !== null) this.#options.onResumed(session);
   }
 
   #measure({ phase, rows, pads }: SentBatch, times: readonly StageTime[]): void {
@@ -255,10 +243,4 @@ export class SessionRunner {
       hopMs: stage === 0 ? firstHopMs : hopNs === 0n ? null : Number(hopNs) / 1e6,
     }));
   }
-}
-
-/** A copy: the bytes belong to the message. */
-function readLogits(bytes: Uint8Array): Float32Array | null {
-  if (bytes.length === 0) return null;
-  return new Float32Array(Uint8Array.from(bytes).buffer);
 }

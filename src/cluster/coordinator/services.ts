@@ -18,6 +18,7 @@ export interface CoordinatorCalls {
   /** @throws USAGE where no traces are kept, SESSION_NOT_FOUND */
   readTrace(sessionId: SessionId): object;
   replan(wanted: WantedPlan, reason: string, options?: ReplanOptions): ReplanDocument;
+  drain(node: string, options?: ReplanOptions): ReplanDocument;
 }
 
 /** Piece of a trace in one message. */
@@ -46,6 +47,9 @@ export function bindCoordinator(coordinator: CoordinatorCalls, links: WorkerLink
     },
     replan: (request) => {
       const reason = request.reason === "" ? "somebody asked for it" : request.reason;
+      if (request.drainNode !== "") {
+        return { json: JSON.stringify(coordinator.drain(request.drainNode, { dryRun: request.dryRun })) };
+      }
       const wanted = readReplanRequest(request);
       return { json: JSON.stringify(coordinator.replan(wanted, reason, { dryRun: request.dryRun })) };
     },

@@ -5,11 +5,13 @@ import { writeSampling } from "../state/index.ts";
 import type { Pipeline } from "./pipeline.ts";
 import type { Session } from "./session.ts";
 import type { PrefixSource } from "./slot-book.ts";
-import type { LayerKvHash } from "./stage-client.ts";
+import type { LayerKvHash, StageClient } from "./stage-client.ts";
 
 /** Deadline of the unary calls that open and close a session on one stage. */
 const CALL_TIMEOUT_MS = 5000;
 const CLOSE_TIMEOUT_MS = 1000;
+/** No session has a later one. */
+const LAST_FENCE = 0xffffffff;
 /** Reading a long KV cache takes a while. */
 const READ_KV_TIMEOUT_MS = 60_000;
 
@@ -40,7 +42,15 @@ export async function openSession(session: Session, pipeline: Pipeline, source: 
   };
   const options = { timeoutMs: CALL_TIMEOUT_MS, signal: session.over };
   // All answers, not the first refusal only: what is closed afterwards must not be opened later.
-  const answers = await Promise.allSettled(pipeline.stages.map((stage) => stage.createSession(message, options)));
+  const create = async (stage: StageClient): Promise<void> => {
+    try {
+      await stage.createSession(message, options);
+    } catch (thrown) {
+      if (!(await freeAbandoned(NoodleError.from(thrown), stage, epoch))) throw thrown;
+      await stage.createSession(message, options);
+    }
+  };
+  const answers = await Promise.allSettled(pipeline.stages.map(create));
   if (session.failure !== undefined) throw session.failure;
   let gone = false;
   for (const answer of answers) {
@@ -53,12 +63,30 @@ export async function openSession(session: Session, pipeline: Pipeline, source: 
 }
 
 /**
+ * A stage that never heard of a session's end holds its slot. Here the slot is free, or nobody would be opened in it: what
+ * holds it there is over.
+ *
+ * @returns false when that is not what the stage refuses
+ */
+async function freeAbandoned({ code, details }: NoodleError, stage: StageClient, epoch: number): Promise<boolean> {
+  const { heldBy } = details;
+  if (code !== "SESSION_LIMIT" || typeof heldBy !== "string") return false;
+  const message = { epoch: BigInt(epoch), sessionId: writeSessionId(heldBy), fence: LAST_FENCE, keepKv: false };
+  await stage.closeSession(message, { timeoutMs: CLOSE_TIMEOUT_MS });
+  return true;
+}
+
+/**
  * Frees the session on every stage. Stages that are gone have freed it already: their errors say nothing new.
  *
  * @param keeps its keys and values shall stay for a later session
  * @returns positions that every stage keeps
  */
-export async function closeSession(session: Session, pipeline: Pipeline, keeps: boolean): Promise<number> {
+export async function closeSession(
+  session: Pick<Session, "id" | "epoch" | "fence" | "answeredRows">,
+  pipeline: Pipeline,
+  keeps: boolean,
+): Promise<number> {
   const { id, epoch, fence } = session;
   const message = { epoch: BigInt(epoch), sessionId: writeSessionId(id), fence, keepKv: keeps };
   const answers = await Promise.allSettled(

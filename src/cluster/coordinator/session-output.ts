@@ -2,6 +2,7 @@ import { must } from "../../common/index.ts";
 import type { EventQueue } from "./event-queue.ts";
 import type { GenerateEvent, TokenLogprobs } from "./generate-event.ts";
 import type { GenerateRequest } from "./generate-request.ts";
+import type { ComputedRun } from "../../schedule/index.ts";
 import { TokenText } from "./token-text.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
 
@@ -64,15 +65,27 @@ export class SessionOutput {
     this.#queue.push({ type: "prompt", logprobs });
   }
 
+  /** Takes the text of tokens that were told before. @returns whether one of them ended the generation */
+  prime(tokenIds: readonly number[]): boolean {
+    return tokenIds.some((tokenId) => this.#text.push(tokenId, false).ends);
+  }
+
   /**
    * @param isLast no other token comes
+   * @param calls how positions were computed, where that is to be told
    * @returns whether the token, or a stop text, ends the generation
    */
-  tellToken(position: number, { tokenId, logits }: SampledStep, isLast: boolean): boolean {
+  tellToken(
+    position: number,
+    { tokenId, logits }: SampledStep,
+    isLast: boolean,
+    calls?: readonly ComputedRun[],
+  ): boolean {
     const { text, ends } = this.#text.push(tokenId, isLast);
     const isWanted = (this.#request.topLogprobs ?? null) !== null;
     const logprobs = isWanted && this.#tokenLogprobs?.position === position ? this.#tokenLogprobs.logprobs : null;
-    this.#queue.push({ type: "token", index: position - this.#promptTokens, tokenId, text, logits, logprobs });
+    const told = calls === undefined ? {} : { calls };
+    this.#queue.push({ type: "token", index: position - this.#promptTokens, tokenId, text, logits, logprobs, ...told });
     return ends;
   }
 }

@@ -4,9 +4,18 @@ import {
   type CallPlace,
   type ClassNotes,
   ClassNotesBuilder,
+  type ComputedRun,
   type ReplayStep,
   type ScheduledRun,
 } from "../../schedule/index.ts";
+
+/** How far a session was on stages that it may go back to. */
+export interface RowsMark {
+  readonly steps: readonly ReplayStep[];
+  readonly taken: number;
+  readonly sent: number;
+  readonly answered: number;
+}
 
 /**
  * A session's positions on its stages: how far they were sent, how far every stage has computed them, and how. What the
@@ -18,10 +27,15 @@ export class SessionRows {
   #notes = new ClassNotesBuilder();
   /** Positions that were computed before, as far as these are notes of. */
   #noted = 0;
+  /** Calls that were noted and not told yet. */
+  #fresh: ComputedRun[] = [];
+  /** What was asked for of all steps; those behind the notes still are. */
+  #asked: readonly ReplayStep[] = [];
   #steps: readonly ReplayStep[] = [];
   #taken = 0;
   #sent = 0;
   #answered = 0;
+  #mostAnswered = 0;
   #cached = 0;
 
   get sent(): number {
@@ -31,6 +45,11 @@ export class SessionRows {
   /** Positions that every stage has computed. */
   get answered(): number {
     return this.#answered;
+  }
+
+  /** Positions that all stages together ever had computed. */
+  get mostAnswered(): number {
+    return this.#mostAnswered;
   }
 
   /** Positions that were there before the first step. */
@@ -53,26 +72,47 @@ export class SessionRows {
     return next === undefined || next.position !== this.#sent ? null : next;
   }
 
+  get mark(): RowsMark {
+    return { steps: this.#steps, taken: this.#taken, sent: this.#sent, answered: this.#answered };
+  }
+
   /** The first positions are there already. Before the first step only. */
   startWith(cached: number, notes: ClassNotes): void {
     this.#cached = cached;
     this.#sent = cached;
     this.#answered = cached;
+    this.resumeFrom(notes);
     this.#noted = cached;
+  }
+
+  /** These positions were computed before, on stages that are gone. Before the first step only. */
+  resumeFrom(notes: ClassNotes): void {
+    const last = notes.at(-1);
+    this.#noted = last === undefined ? 0 : last.position + last.rows;
     this.#notes = new ClassNotesBuilder(notes);
+    this.#fresh = [...notes];
   }
 
   /** The steps shall be these, as far as they go. Before the first step only. */
   arrange(steps: readonly ReplayStep[]): void {
+    this.#asked = steps;
     this.#steps = steps;
   }
 
   /** The stages hold nothing (any more): all positions are sent again, the noted ones in these steps. */
   restart(steps: readonly ReplayStep[]): void {
-    this.#steps = steps;
+    this.#steps = [...steps, ...this.#asked.filter(({ position }) => position >= this.#noted)];
     this.#taken = 0;
     this.#sent = 0;
     this.#answered = 0;
+  }
+
+  /** The stages hold what they held then. */
+  goBack({ steps, taken, sent, answered }: RowsMark): void {
+    this.#steps = steps;
+    this.#taken = taken;
+    this.#sent = sent;
+    this.#answered = answered;
   }
 
   /** @throws ILLEGAL_STATE for a run that does not go on where the last one ended */
@@ -87,10 +127,19 @@ export class SessionRows {
     this.#noted = this.#sent;
     this.stepRows.push(rows);
     this.#notes.add(position, rows, place);
+    this.#fresh.push({ position, rows, ...place });
   }
 
   /** Every stage has computed the rows up to here. */
   answer(endPosition: number): void {
     this.#answered = Math.max(this.#answered, endPosition);
+    this.#mostAnswered = Math.max(this.#mostAnswered, this.#answered);
+  }
+
+  /** How positions were computed that this has not told before. */
+  takeFresh(): readonly ComputedRun[] {
+    const fresh = this.#fresh;
+    this.#fresh = [];
+    return fresh;
   }
 }

@@ -5,7 +5,9 @@ import type { EventQueue } from "./event-queue.ts";
 import type { FinishReason, GenerateEvent, TokenLogprobs } from "./generate-event.ts";
 import type { GenerateRequest } from "./generate-request.ts";
 import { type SampledStep, SessionOutput } from "./session-output.ts";
-import { SessionRows } from "./session-rows.ts";
+import { SessionFate } from "./session-fate.ts";
+import { type RowsMark, SessionRows } from "./session-rows.ts";
+import type { SessionStall } from "./session-stall.ts";
 import { SessionTimes } from "./stage-samples.ts";
 import type { PromptTokenizer } from "./tokenizer.ts";
 
@@ -21,6 +23,23 @@ export interface SessionLimits {
   readonly contextTokens: number;
   /** Most rows of a step whose rows are all outputs. */
   readonly maxOutputRows: number;
+}
+
+/** What was generated before, by another coordinator or on stages that are gone. */
+export interface SessionHistory {
+  /** What the request was called then. */
+  readonly id: SessionId;
+  readonly generatedTokenIds: readonly number[];
+  /** How the positions were computed, from the first on; as many as are known. */
+  readonly notes: ClassNotes;
+}
+
+/** Where a session was open, and how far it was there. */
+export interface SessionMark {
+  readonly epoch: number;
+  readonly fence: number;
+  readonly times: SessionTimes;
+  readonly rows: RowsMark;
 }
 
 /**
@@ -46,13 +65,16 @@ export class Session {
   readonly #rows = new SessionRows();
   readonly #limits: SessionLimits;
   readonly #output: SessionOutput;
-  readonly #abort = new AbortController();
+  readonly #fate = new SessionFate();
+  /** It stands still; null while it goes on. */
+  stall: SessionStall | null = null;
+  /** Interruptions in a row that it got nowhere between. */
+  #fruitless = 0;
+  #progress = -1;
   #epoch: number;
   #fence = 1;
   #times: SessionTimes;
   #running = false;
-  #failure: NoodleError | undefined;
-  #finish: FinishReason | null = null;
   #tellRead: () => void = () => undefined;
   #firstTokenMs: number | null = null;
   #lastTokenMs: number | null = null;
@@ -97,7 +119,7 @@ export class Session {
 
   /** Null while it runs, or has failed. */
   get finishReason(): FinishReason | null {
-    return this.#finish;
+    return this.#fate.finishReason;
   }
 
   /** The stop text that ended it. */
@@ -107,17 +129,17 @@ export class Session {
 
   /** Finished or failed: nothing of it is sent any more. */
   get isOver(): boolean {
-    return this.#finish !== null || this.#failure !== undefined;
+    return this.#fate.isOver;
   }
 
   /** Aborted when it is over, one way or the other. */
   get over(): AbortSignal {
-    return this.#abort.signal;
+    return this.#fate.over;
   }
 
   /** What it failed with; undefined while it did not. */
   get failure(): NoodleError | undefined {
-    return this.#failure;
+    return this.#fate.failure;
   }
 
   get generatedTokens(): number {
@@ -149,6 +171,21 @@ export class Session {
 
   get notes(): ClassNotes {
     return this.#rows.notes;
+  }
+
+  /** Positions that were sent at least once: what stages that hold nothing have to compute again. */
+  get notedRows(): number {
+    return this.#rows.noted;
+  }
+
+  /** Interruptions in a row that it got nowhere between. */
+  get fruitless(): number {
+    return this.#fruitless;
+  }
+
+  /** Where it is. */
+  get mark(): SessionMark {
+    return { epoch: this.#epoch, fence: this.#fence, times: this.#times, rows: this.#rows.mark };
   }
 
   /** Rows of each step in order. */
@@ -184,6 +221,48 @@ export class Session {
     this.#fence += 1;
     this.#times = new SessionTimes(stages);
     this.#rows.restart(steps);
+  }
+
+  /** Goes back to stages that it was about to leave, as it was there. It stands still until `run`. */
+  goBack({ epoch, times, rows }: SessionMark): void {
+    this.#epoch = epoch;
+    // Later than anything that was tried meanwhile: its stages take that for a new attempt at the same future.
+    this.#fence += 1;
+    this.#times = times;
+    this.#rows.goBack(rows);
+  }
+
+  /** Nothing more of it leaves, until `run`. */
+  pause(): void {
+    this.#running = false;
+  }
+
+  /** It runs on the stages of this epoch. */
+  isOpenOn(epoch: number): boolean {
+    return this.#running && this.#epoch === epoch;
+  }
+
+  /** Its stages are gone. */
+  interrupt(): void {
+    this.#running = false;
+    const progress = this.tokens.length + this.#rows.mostAnswered;
+    this.#fruitless = progress > this.#progress ? 0 : this.#fruitless + 1;
+    this.#progress = progress;
+  }
+
+  /**
+   * Takes up what was generated before. Before `run` only; its stages hold nothing of it.
+   *
+   * @throws ILLEGAL_STATE when that was the end of it
+   */
+  resume({ generatedTokenIds, notes }: SessionHistory): void {
+    const { length } = generatedTokenIds;
+    const isFull = length >= this.request.maxTokens || this.promptTokens + length >= this.#limits.contextTokens;
+    if (this.#output.prime(generatedTokenIds) || isFull) {
+      throw new NoodleError("ILLEGAL_STATE", `session ${this.id} has ended with its ${length} tokens`);
+    }
+    this.tokens.push(...generatedTokenIds);
+    this.#rows.resumeFrom(notes);
   }
 
   /** Every stage has opened it: its steps may leave. */
@@ -266,27 +345,21 @@ export class Session {
     const { maxTokens } = this.request;
     if (this.readsLogprobs) this.#output.tellPrompt();
     if (maxTokens === 0) {
-      this.#end("length");
+      this.#fate.finish("length");
       return;
     }
     this.#firstTokenMs ??= step.receivedMs;
     this.#lastTokenMs = step.receivedMs;
     this.tokens.push(step.tokenId);
     const isFull = this.generatedTokens >= maxTokens || this.tokens.length >= this.#limits.contextTokens;
-    if (this.#output.tellToken(position, step, isFull)) this.#end("stop");
-    else if (isFull) this.#end("length");
+    const calls = this.request.tellCalls === true ? this.#rows.takeFresh() : undefined;
+    if (this.#output.tellToken(position, step, isFull, calls)) this.#fate.finish("stop");
+    else if (isFull) this.#fate.finish("length");
   }
 
   /** Ends it with an error. Only the first end counts. */
   fail(error: NoodleError): void {
-    if (this.isOver) return;
-    this.#failure = error;
+    this.#fate.fail(error);
     this.#tellRead();
-    this.#abort.abort(error);
-  }
-
-  #end(reason: FinishReason): void {
-    this.#finish = reason;
-    this.#abort.abort();
   }
 }

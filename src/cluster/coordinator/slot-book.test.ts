@@ -88,7 +88,7 @@ describe("SlotBook", () => {
     book.count(null);
     book.countGone();
     expect(book.counts).toEqual({ hits: 1, misses: 1, reusedTokens: 20, gone: 1 });
-    book.forgetAll();
+    book.follow(2);
     expect(book.kept).toEqual({ slots: 0, tokens: 0, bytes: 0 });
   });
 });

@@ -50,6 +50,8 @@ export class SlotBook {
   readonly #cache: PrefixCache;
   readonly #occupied = new Map<number, Session | null>();
   #align = 1;
+  /** Of the plan that new sessions run on. */
+  #epoch: number | null = null;
   #hits = 0;
   #misses = 0;
   #reusedTokens = 0;
@@ -105,8 +107,9 @@ export class SlotBook {
     if (kept !== null && kept.tokens.length >= LEAST_TOKENS) this.#cache.put(kept);
   }
 
-  /** The stages hold nothing any more: they are others. */
-  forgetAll(): void {
+  /** New sessions run on the stages of this plan, which hold nothing yet. */
+  follow(epoch: number | null): void {
+    this.#epoch = epoch;
     this.#cache.clear();
   }
 
@@ -118,6 +121,7 @@ export class SlotBook {
     let best = found === null ? null : this.#measure(found.kept, found.tokens, tokens.length);
     for (const session of this.#occupied.values()) {
       if (session === null || session.client !== client || session.failure !== undefined) continue;
+      if (this.#isElsewhere(session)) continue;
       const common = Math.min(countCommon(session.tokens, tokens), session.answeredRows);
       if (common <= (best?.tokens ?? LEAST_TOKENS - 1)) continue;
       const source = { sessionId: session.id, slot: session.slot, notes: session.notes };
@@ -134,7 +138,7 @@ export class SlotBook {
     const { tokens, client } = prompt;
     for (const session of this.#occupied.values()) {
       if (session === null || session === follower || session.client !== client || session.isOver) continue;
-      if (session.answeredRows >= session.promptTokens) continue;
+      if (session.answeredRows >= session.promptTokens || this.#isElsewhere(session)) continue;
       const common = Math.min(countCommon(session.tokens, tokens), tokens.length - 1);
       const gain = common - (source?.tokens ?? 0);
       if (gain >= LEAST_TOKENS && gain * 2 >= tokens.length) return session;
@@ -152,6 +156,11 @@ export class SlotBook {
   /** A stage does not have it any more. */
   countGone(): void {
     this.#gone += 1;
+  }
+
+  /** On the stages of a plan that new sessions do not run on. */
+  #isElsewhere({ epoch }: Session): boolean {
+    return this.#epoch !== null && epoch !== this.#epoch;
   }
 
   #measure(

@@ -1,6 +1,12 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { must, NoodleError } from "../../common/index.ts";
-import { type BidiStream, createClient, type ServiceClient, type UnaryOptions } from "../../net/index.ts";
+import {
+  type BidiStream,
+  GRPC_TRANSPORT,
+  type ServiceClient,
+  type Transport,
+  type UnaryOptions,
+} from "../../net/index.ts";
 import {
   type CloseSessionRequestSchema,
   type CreateSessionRequestSchema,
@@ -37,6 +43,7 @@ export class StageClient {
   constructor(
     node: { readonly id: string; readonly name: string; readonly address: string },
     credentials: Credentials | null = null,
+    { createClient }: Pick<Transport, "createClient"> = GRPC_TRANSPORT,
   ) {
     this.nodeId = node.id;
     this.name = node.name;

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { join } from "node:path";
 import { NoodleError } from "../../common/index.ts";
 import { Coordinator, type CoordinatorOptions, type ReadyProgress } from "../coordinator/index.ts";
+import { KeptWorker } from "./kept-worker.ts";
 import { WorkerProcess } from "./worker-process.ts";
 
 export interface LocalClusterOptions extends Omit<CoordinatorOptions, "expect" | "dataDir"> {
@@ -21,6 +22,10 @@ export interface LocalClusterOptions extends Omit<CoordinatorOptions, "expect" |
   /** Environment of the workers. @default that of this process */
   readonly workerEnv?: NodeJS.ProcessEnv;
   readonly onWorkerLine?: (worker: string, line: string) => void;
+  /** A worker that ends once the cluster was ready is started again, after a wait that grows. @default true */
+  readonly restart?: boolean;
+  /** Told why a worker ended, and how long it is before it is started again. */
+  readonly onWorkerDeath?: (error: NoodleError, waitMs: number) => void;
   /** @default 300000 */
   readonly readyTimeoutMs?: number;
   /** How long a worker may take to end before it is killed. @default 5000 */
@@ -43,7 +48,7 @@ const JOIN_POLL_MS = 20;
  */
 export class LocalCluster {
   readonly coordinator: Coordinator;
-  readonly workers: readonly WorkerProcess[];
+  readonly #workers: readonly KeptWorker[];
   readonly #temporaryDir: string | null;
   readonly #stopGraceMs: number;
   #closing: Promise<void> | null = null;
@@ -55,7 +60,7 @@ export class LocalCluster {
    */
   static async start(options: LocalClusterOptions, control: StartControl): Promise<LocalCluster> {
     const { workers, entry, dataDir, inOrder = false, workerArgs, workerEnv, onWorkerLine, ...others } = options;
-    const { readyTimeoutMs, stopGraceMs, ...rest } = others;
+    const { readyTimeoutMs, stopGraceMs, restart = true, onWorkerDeath, ...rest } = others;
     const temporaryDir = dataDir === undefined ? await mkdtemp(join(tmpdir(), "noodle-local-")) : null;
     const root = dataDir ?? temporaryDir ?? "";
     let cluster: LocalCluster | null = null;
@@ -69,7 +74,7 @@ export class LocalCluster {
         expect: workers,
         dataDir: join(root, "coordinator"),
       });
-      const processes: WorkerProcess[] = [];
+      const processes: KeptWorker[] = [];
       cluster = new LocalCluster(coordinator, processes, temporaryDir, stopGraceMs ?? STOP_GRACE_MS);
       for (let index = 0; index < workers; index++) {
         const name = `worker-${index + 1}`;
@@ -84,18 +89,19 @@ export class LocalCluster {
           "--data",
           workerDir,
         ];
-        processes.push(
+        const make = (): WorkerProcess =>
           new WorkerProcess({
             entry,
             name,
             args: [...args, ...(workerArgs?.(index) ?? [])],
             ...(workerEnv === undefined ? {} : { env: workerEnv }),
             ...(onWorkerLine === undefined ? {} : { onStderrLine: (line) => onWorkerLine(name, line) }),
-          }),
-        );
+          });
+        processes.push(new KeptWorker(make, (error, waitMs) => onWorkerDeath?.(error, waitMs)));
         if (inOrder) await cluster.#waitJoined(index + 1, control.signal, readyTimeoutMs ?? READY_TIMEOUT_MS);
       }
       await cluster.#waitReady(control, readyTimeoutMs ?? READY_TIMEOUT_MS);
+      if (restart) for (const worker of processes) worker.keep();
       return cluster;
     } catch (error) {
       if (cluster !== null) await cluster.close();
@@ -106,14 +112,19 @@ export class LocalCluster {
 
   private constructor(
     coordinator: Coordinator,
-    workers: readonly WorkerProcess[],
+    workers: readonly KeptWorker[],
     temporaryDir: string | null,
     stopGraceMs: number,
   ) {
     this.#stopGraceMs = stopGraceMs;
     this.coordinator = coordinator;
-    this.workers = workers;
+    this.#workers = workers;
     this.#temporaryDir = temporaryDir;
+  }
+
+  /** The processes as they are now; one that died may be another later. */
+  get workers(): readonly WorkerProcess[] {
+    return this.#workers.map((worker) => worker.process);
   }
 
   /** Ends the sessions, the workers and the coordinator. Closing twice is safe. */
@@ -128,7 +139,7 @@ export class LocalCluster {
 
   async #close(): Promise<void> {
     await this.coordinator.close();
-    await Promise.all(this.workers.map((worker) => worker.stop(this.#stopGraceMs)));
+    await Promise.all(this.#workers.map((worker) => worker.stop(this.#stopGraceMs)));
     if (this.#temporaryDir !== null) await rm(this.#temporaryDir, { recursive: true, force: true });
   }
 

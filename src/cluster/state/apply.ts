@@ -1,9 +1,9 @@
-import { NoodleError } from "../../common/index.ts";
 import type { UnitRange } from "../../engine/index.ts";
 import { compareCanary } from "./canary.ts";
 import { checkPlan, formatUnits } from "./check-plan.ts";
 import { failureOf } from "./failure.ts";
 import { applyReplanned, applySwitched, endFormer, refuseNext, takeNextReport } from "./replan.ts";
+import { applySession } from "./sessions.ts";
 import type {
   ClusterConfig,
   ClusterEvent,
@@ -26,9 +26,11 @@ export function createState(config: ClusterConfig): ClusterState {
     nextJoinOrder: 0,
     plan: null,
     broken: null,
+    lastFault: null,
     next: null,
     former: null,
     refused: null,
+    refusedLayouts: new Set(),
     lastEpoch: config.firstEpoch,
     sessions: new Map(),
     canaries: new Map(),
@@ -80,19 +82,11 @@ export function apply(state: ClusterState, event: ClusterEvent): ClusterState {
           [...state.nodes].map(([id, node]) => [id, { ...node, lastHeardMs: node.lastHeardMs + event.lagMs }]),
         ),
       };
-    case "sessionOpened": {
-      for (const other of state.sessions.values()) {
-        if (other.slot === event.session.slot && other.epoch === event.session.epoch) {
-          throw new NoodleError("ILLEGAL_STATE", `slot ${other.slot} already belongs to session ${other.id}`);
-        }
-      }
-      return { ...state, sessions: new Map(state.sessions).set(event.session.id, event.session) };
-    }
-    case "sessionClosed": {
-      const sessions = new Map(state.sessions);
-      sessions.delete(event.sessionId);
-      return { ...state, sessions };
-    }
+    case "sessionOpened":
+    case "sessionClosed":
+    case "sessionStranded":
+    case "sessionMoved":
+      return { ...state, sessions: applySession(state.sessions, event) };
     default:
       return event satisfies never;
   }
@@ -133,6 +127,8 @@ function applyRegistered(state: ClusterState, registration: Registration, nowMs:
     incarnation: registration.incarnation,
     phase: base.plan?.stages.every((stage) => stage.nodeId !== null) === true ? "standby" : "joining",
     joinOrder: former?.joinOrder ?? base.nextJoinOrder,
+    joinedMs: nowMs,
+    losses: former === undefined ? 0 : former.losses + 1,
     lastHeardMs: nowMs,
     rssBytes: 0,
     sessions: 0,
@@ -143,6 +139,7 @@ function applyRegistered(state: ClusterState, registration: Registration, nowMs:
   };
   return {
     ...base,
+    refusedLayouts: new Set(),
     nextJoinOrder: former === undefined ? base.nextJoinOrder + 1 : base.nextJoinOrder,
     nodes: new Map(base.nodes).set(node.id, node),
   };
@@ -162,12 +159,13 @@ function applyLost(state: ClusterState, event: { nodeId: string; incarnation: st
 
 /** The plan in force is unusable until another epoch; one that was getting ready is not worth waiting for. */
 function breakPlan(state: ClusterState, fault: Fault): ClusterState {
-  return { ...refuseNext(state, fault), broken: state.broken ?? fault };
+  return { ...refuseNext(state, fault), broken: state.broken ?? fault, lastFault: state.broken ?? fault };
 }
 
 function breakFormer(state: ClusterState, fault: Fault): ClusterState {
   const { former } = state;
-  return former === null ? state : { ...state, former: { ...former, broken: former.broken ?? fault } };
+  if (former === null) return state;
+  return { ...state, former: { ...former, broken: former.broken ?? fault }, lastFault: fault };
 }
 
 /** The node is out: what it held, or was to hold, is nobody's. */
@@ -182,7 +180,13 @@ function loseHolder(state: ClusterState, nodeId: string, fault: Fault): ClusterS
 function vacate(state: ClusterState, nodeId: string, fault: Fault): ClusterState {
   const { plan } = state;
   if (plan === null || !holds(plan, nodeId)) return state;
-  const stages = plan.stages.map((stage) => (stage.nodeId === nodeId ? { ...stage, nodeId: null } : stage));
+  const node = state.nodes.get(nodeId);
+  // Who takes it over computes as it did: how many threads there are can show in the bits.
+  const threads = state.config.threads === 0 && state.sessions.size > 0 ? node?.capabilities.threads : undefined;
+  const stages = plan.stages.map((stage) => {
+    if (stage.nodeId !== nodeId) return stage;
+    return { ...(threads === undefined || threads === 0 ? {} : { threads }), ...stage, nodeId: null };
+  });
   return { ...breakPlan(state, fault), plan: { ...plan, stages } };
 }
 

@@ -11,7 +11,7 @@ export function compareCanary(
 ): { readonly canaries: ClusterState["canaries"]; readonly fault: Fault | null } {
   const { canaries } = state;
   if (report.phase !== "ready" || report.canarySha256 === "") return { canaries, fault: null };
-  const key = canaryKey(state, node, units);
+  const key = canaryKey(state, node, units, report.epoch);
   const known = canaries.get(key);
   const { canarySha256: sha256 } = report;
   if (known === undefined) return { canaries: new Map(canaries).set(key, { sha256, nodeId: node.id }), fault: null };
@@ -23,9 +23,11 @@ export function compareCanary(
   return { canaries, fault: { code: "CANARY_MISMATCH", message, nodeId: node.id } };
 }
 
-function canaryKey(state: ClusterState, node: NodeState, units: UnitRange): string {
-  const { engineBuild, cpuVariant, threads } = node.capabilities;
+function canaryKey(state: ClusterState, node: NodeState, units: UnitRange, epoch: number): string {
+  const { engineBuild, cpuVariant } = node.capabilities;
   const { config } = state;
+  const plan = [state.plan, state.next?.plan].find((known) => known?.epoch === epoch);
+  const threads = plan?.stages.find(({ nodeId }) => nodeId === node.id)?.threads ?? node.capabilities.threads;
   const variant = config.cpuVariant === "" ? cpuVariant : config.cpuVariant;
   return JSON.stringify([formatUnits(units), engineBuild, variant, config.threads === 0 ? threads : config.threads]);
 }

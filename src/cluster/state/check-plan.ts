@@ -1,6 +1,6 @@
 import { NoodleError } from "../../common/index.ts";
 import type { UnitRange } from "../../engine/index.ts";
-import type { ClusterState, Plan } from "./types.ts";
+import type { ClusterState, Plan, PlannedStage } from "./types.ts";
 
 export function formatUnits(units: UnitRange): string {
   return `${units.first}:${units.end}`;
@@ -35,4 +35,9 @@ export function checkPlan(state: ClusterState, plan: Plan): ReadonlySet<string> 
     unit = units.end;
   }
   return holders;
+}
+
+/** Tells layouts apart: who holds which units. */
+export function layoutKey(stages: readonly PlannedStage[]): string {
+  return stages.map(({ units, nodeId }) => `${formatUnits(units)}@${nodeId}`).join(",");
 }

@@ -1,6 +1,8 @@
 import type { ErrorCode } from "../../common/index.ts";
 import { formatUnits } from "./check-plan.ts";
-import type { ClusterAction, ClusterState, Fault, NodeState, Plan, PlannedStage, Registration } from "./types.ts";
+import { drainingPlan, nextPlan, planHolders, restoringPlan } from "./next-plan.ts";
+import { judgeWait, strandingFault } from "./sessions.ts";
+import type { ClusterAction, ClusterState, Fault, Plan, Registration, SessionState } from "./types.ts";
 
 /**
  * What the coordinator must do now. Calling it again before the actions were carried out gives the same actions.
@@ -22,91 +24,28 @@ export function decide(state: ClusterState, nowMs: number): readonly ClusterActi
   // A plan is made from nodes that are known to be there: leases come first.
   if (actions.length === 0) {
     const plan = drainedPlan(state) ?? nextPlan(state);
+    const follower = drainingPlan(state) ?? restoringPlan(state, nowMs);
     if (plan !== null) actions.push({ type: "assign", plan });
+    else if (follower !== null) actions.push({ type: "replan", plan: follower });
   }
-  for (const session of state.sessions.values()) {
-    const fault = sessionFault(state, session.epoch);
-    if (fault !== null) actions.push({ type: "endSession", sessionId: session.id, fault });
-  }
+  for (const session of state.sessions.values()) actions.push(...decideSession(state, session, nowMs));
   return actions;
 }
 
-function sessionFault(state: ClusterState, epoch: number): Fault | null {
-  if (state.former?.plan.epoch === epoch) return state.former.broken;
-  if (state.plan?.epoch === epoch) return state.broken;
-  if (state.broken !== null) return state.broken;
-  if (state.plan !== null) {
-    return {
-      code: "STALE_EPOCH",
-      message: `the session belongs to plan ${epoch}, the plan is ${state.plan.epoch} now`,
-      nodeId: "",
-    };
-  }
-  return null;
+function decideSession(state: ClusterState, session: SessionState, nowMs: number): readonly ClusterAction[] {
+  const { id: sessionId } = session;
+  const overdue = judgeWait(state, session, nowMs);
+  if (overdue !== null) return [{ type: "endSession", sessionId, fault: overdue }];
+  if (session.stranded !== undefined) return [];
+  const fault = strandingFault(state, session);
+  if (fault === null) return [];
+  return [{ type: (state.config.recoveryWaitMs ?? 0) === 0 ? "endSession" : "strand", sessionId, fault }];
 }
 
 /** The plan that waited for the end of all sessions, when they have ended; the way back goes with it. */
 function drainedPlan({ next, plan, sessions, lastEpoch }: ClusterState): Plan | null {
   if (next === null || plan === null || next.mode !== "drain" || sessions.size > 0) return null;
   return { ...next.plan, epoch: lastEpoch + 1, fallback: plan.stages };
-}
-
-/**
- * A plan for a new epoch, when there is need of one and every stage finds a holder. A stage keeps its holder, or gets
- * back the one of the last start, since it has the file; the others are filled in join order.
- */
-function nextPlan(state: ClusterState): Plan | null {
-  const { plan, config } = state;
-  const holding = planHolders(state);
-  // It goes away soon: a plan made now would be the next to break.
-  if (holding.some((node) => node.phase === "draining")) return null;
-  const whole = plan !== null && holding.length === plan.stages.length;
-  const repaired = state.broken !== null && holding.every((node) => node.phase === "ready");
-  if (whole && !repaired) return null;
-  const former = whole ? plan.stages : formerStages(state);
-  const holders = new Set(former.map((stage) => stage.nodeId));
-  const spare = [...state.nodes.values()]
-    .filter((node) => (node.phase === "joining" || node.phase === "standby") && !holders.has(node.id))
-    .sort((a, b) => a.joinOrder - b.joinOrder);
-  const take = (units: string, fits: (node: NodeState) => boolean): string | null => {
-    const index = spare.findIndex((node) => !node.failedUnits.includes(units) && fits(node));
-    const [node] = index < 0 ? [] : spare.splice(index, 1);
-    return node?.id ?? null;
-  };
-  const { order } = config;
-  if (plan === null && order !== undefined) {
-    const named = former.map(({ units }, stage): PlannedStage => {
-      return { units, nodeId: take(formatUnits(units), (node) => node.name === order[stage]) };
-    });
-    if (named.some(({ nodeId }) => nodeId === null)) return null;
-    return { epoch: state.lastEpoch + 1, stages: named, terms: config.terms ?? null };
-  }
-  const returned = former.map(({ units, nodeId }): PlannedStage => {
-    const text = formatUnits(units);
-    return { units, nodeId: nodeId ?? take(text, (node) => node.id === config.formerHolders?.get(text)) };
-  });
-  const stages = returned.map(
-    ({ units, nodeId }): PlannedStage => ({ units, nodeId: nodeId ?? take(formatUnits(units), () => true) }),
-  );
-  if (stages.some(({ nodeId }) => nodeId === null)) return null;
-  // What was promised was promised of these nodes.
-  const isSame =
-    plan !== null && stages.every(({ units, nodeId }, stage) => isStage(plan.stages[stage], units, nodeId));
-  return { epoch: state.lastEpoch + 1, stages, terms: isSame ? (plan.terms ?? null) : null };
-}
-
-function isStage(stage: PlannedStage | undefined, units: PlannedStage["units"], nodeId: string | null): boolean {
-  return stage !== undefined && formatUnits(stage.units) === formatUnits(units) && stage.nodeId === nodeId;
-}
-
-/** Stages that want holders: those of the plan, of the one that it could not follow, or of the start. */
-function formerStages({ plan, config, nodes }: ClusterState): readonly PlannedStage[] {
-  if (plan === null) return config.split.map((units) => ({ units, nodeId: null }));
-  if (plan.fallback === undefined) return plan.stages;
-  return plan.fallback.map(({ units, nodeId }): PlannedStage => {
-    const phase = nodeId === null ? undefined : nodes.get(nodeId)?.phase;
-    return { units, nodeId: phase === undefined || phase === "lost" || phase === "draining" ? null : nodeId };
-  });
 }
 
 export interface Refusal {
@@ -175,12 +114,4 @@ export function judgeHealth(state: ClusterState): Health {
     reason: `${plan.stages.length - notReady.length} of ${plan.stages.length} stages are ready; worker ${first.name} is ${first.stage?.phase ?? first.phase}`,
     fault: null,
   };
-}
-
-/** Holders of the plan's stages in order; vacant stages are left out. */
-export function planHolders(state: ClusterState): readonly NodeState[] {
-  return (state.plan?.stages ?? []).flatMap((stage) => {
-    const node = stage.nodeId === null ? undefined : state.nodes.get(stage.nodeId);
-    return node === undefined ? [] : [node];
-  });
 }

@@ -5,8 +5,8 @@ export {
   decide,
   judgeHealth,
   judgeRegistration,
-  planHolders,
 } from "./decide.ts";
+export { describeDrain, drainingPlan, planHolders } from "./next-plan.ts";
 export { readSampling, writeSampling } from "./sampling.ts";
 export type {
   ClusterAction,
@@ -20,6 +20,8 @@ export type {
   PlannedStage,
   PlanTerms,
   Registration,
+  SessionState,
   StagePhase,
+  SpreadRules,
   StageStatus,
 } from "./types.ts";

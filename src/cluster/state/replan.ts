@@ -1,6 +1,6 @@
 import { NoodleError } from "../../common/index.ts";
 import { compareCanary } from "./canary.ts";
-import { checkPlan } from "./check-plan.ts";
+import { checkPlan, layoutKey } from "./check-plan.ts";
 import { failureOf } from "./failure.ts";
 import type { ClusterState, Fault, FormerPlan, NextPlan, NodeState, Plan, StageStatus } from "./types.ts";
 
@@ -54,7 +54,10 @@ export function applySwitched(state: ClusterState, epoch: number): ClusterState 
 
 /** The plan in force stays; the next one is forgotten, with its reason. */
 export function refuseNext(state: ClusterState, fault: Fault): ClusterState {
-  return state.next === null ? state : { ...state, next: null, refused: fault };
+  const { next, refusedLayouts } = state;
+  if (next === null) return state;
+  const tried = new Set(refusedLayouts).add(layoutKey(next.plan.stages));
+  return { ...state, next: null, refused: fault, refusedLayouts: tried };
 }
 
 export function endFormer(state: ClusterState): ClusterState {

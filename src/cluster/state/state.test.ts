@@ -233,6 +233,105 @@ describe("faults", () => {
   });
 });
 
+describe("too few workers", () => {
+  const spread = { unitBytes: [0.1, 0.1, 0.1, 0.1, 0.1, 0.1], cuts: [1, 2, 3, 4, 5] };
+  const thirds = [0, 2, 4].map((first) => ({ first, end: first + 2 }));
+  const layout = (state: ClusterState): string[] | undefined =>
+    state.plan?.stages.map(({ units, nodeId }) => `${formatUnits(units)}@${nodeId}`);
+
+  function cluster(change: Partial<ClusterConfig> = {}): ClusterState {
+    let state = createState({ ...CONFIG, split: thirds, spread, ...change });
+    for (const id of ["a", "b"]) state = settle(join(state, id));
+    // Nothing is given out before all are there that the cluster starts with.
+    expect(state.plan).toBeNull();
+    return makeReady(settle(join(state, "c")));
+  }
+
+  function makeReady(state: ClusterState): ClusterState {
+    const epoch = state.plan?.epoch ?? 0;
+    for (const { nodeId } of state.plan?.stages ?? []) {
+      if (nodeId !== null) state = report(state, nodeId, status(epoch, "ready", `c${nodeId}${epoch}`));
+    }
+    return state;
+  }
+
+  it("gives a lost worker's units to those beside it, and back when it is there again", () => {
+    let state = makeReady(settle(lose(cluster(), "b")));
+    expect(layout(state)).toEqual(["0:3@a", "3:6@c"]);
+    expect(state.lastFault?.nodeId).toBe("b");
+    state = join(state, "b", "2", 100);
+    // It was lost once: it rests before it is trusted again.
+    expect(decide(state, 200)).toEqual([]);
+    const actions = decide(state, 1200);
+    expect(actions).toMatchObject([{ type: "replan", plan: { epoch: 1003 } }]);
+    const [action] = actions;
+    if (action?.type !== "replan") throw new Error("no plan");
+    state = apply(state, { type: "replanned", plan: action.plan, mode: "beside" });
+    expect(state.next?.plan.stages.map(({ nodeId }) => nodeId)).toEqual(["a", "b", "c"]);
+    expect(state.next?.plan.wanted).toBeUndefined();
+    // A layout that was refused is not tried again before another worker comes.
+    const fault: Fault = { code: "STAGE_CORRUPT", message: "no", nodeId: "b" };
+    state = apply(state, { type: "replanFailed", epoch: 1003, fault });
+    expect(decide(state, 1300)).toEqual([]);
+    expect(decide(join(state, "d", "1", 1300), 1400)).toMatchObject([{ type: "replan" }]);
+  });
+
+  it("leaves a worker as it is whose units need not change, where the first or the last is lost", () => {
+    expect(layout(settle(lose(cluster(), "a")))).toEqual(["0:4@b", "4:6@c"]);
+    expect(layout(settle(lose(cluster(), "c")))).toEqual(["0:2@a", "2:6@b"]);
+    expect(layout(settle(lose(settle(lose(cluster(), "c")), "a")))).toEqual(["0:6@b"]);
+  });
+
+  it("waits where the units have no room, and goes by what a worker could not load", () => {
+    const heavy = { ...spread, unitBytes: spread.unitBytes.map(() => 0.4) };
+    const full = cluster({ spread: heavy });
+    expect(decide(lose(full, "b"), 0)).toEqual([]);
+    let state = settle(lose(cluster(), "a"));
+    expect(layout(state)).toEqual(["0:4@b", "4:6@c"]);
+    const refusal: Fault = { code: "MEMORY_INSUFFICIENT", message: "no room", nodeId: "b" };
+    state = settle(report(state, "b", { ...status(1002, "failed"), error: refusal }));
+    expect(layout(state)).not.toContain("0:4@b");
+    expect(state.plan?.stages.every(({ nodeId }) => nodeId !== null)).toBe(true);
+  });
+
+  it("plans without a worker that leaves, unless nobody has room for its units", () => {
+    let state = apply(cluster(), { type: "leaving", nodeId: "b", incarnation: "1" });
+    expect(decide(state, 0)).toMatchObject([{ type: "replan", plan: { reason: expect.stringContaining("b") } }]);
+    state = apply(cluster({ spread: { ...spread, cuts: [2, 4], unitBytes: spread.unitBytes.map(() => 0.3) } }), {
+      type: "leaving",
+      nodeId: "b",
+      incarnation: "1",
+    });
+    expect(decide(state, 0)).toEqual([]);
+  });
+});
+
+describe("sessions whose stages are gone", () => {
+  const open = (state: ClusterState): ClusterState =>
+    apply(state, { type: "sessionOpened", session: { id: "s", slot: 0, epoch: 1001 } });
+  const waiting = (recoveryWaitMs: number): ClusterState => {
+    const state = lose(open(readyCluster()), "a");
+    return { ...state, config: { ...state.config, recoveryWaitMs } };
+  };
+
+  it("wait for others as long as they may, and end with the cause behind that", () => {
+    const actions = decide(waiting(1000), 50);
+    expect(actions).toMatchObject([{ type: "strand", sessionId: "s", fault: { code: "PEER_DEAD" } }]);
+    const [action] = actions;
+    if (action?.type !== "strand") throw new Error("not stranded");
+    let state = apply(waiting(1000), { ...action, type: "sessionStranded", nowMs: 50 });
+    expect(apply(state, { ...action, type: "sessionStranded", nowMs: 900 })).toEqual(state);
+    expect(decide(state, 1049)).toEqual([]);
+    expect(decide(state, 1050)).toMatchObject([{ type: "endSession", fault: { code: "PEER_DEAD", nodeId: "a" } }]);
+    state = apply(settle(join(state, "c")), { type: "sessionMoved", sessionId: "s", epoch: 1002 });
+    expect(decide(state, 5000).filter(({ type }) => type === "endSession")).toEqual([]);
+  });
+
+  it("end at once where they may not wait", () => {
+    expect(decide(waiting(0), 0)).toMatchObject([{ type: "endSession", sessionId: "s" }]);
+  });
+});
+
 describe("admission", () => {
   it("refuses another protocol version and another engine build", () => {
     const state = readyCluster();

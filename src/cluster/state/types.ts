@@ -70,6 +70,10 @@ export interface NodeState {
   readonly phase: NodePhase;
   /** Grows with every first registration; stages are given out in this order. */
   readonly joinOrder: number;
+  /** Monotonic time of its registration. */
+  readonly joinedMs: number;
+  /** How often it was lost before that, as far as it is remembered. */
+  readonly losses: number;
   /** Monotonic time of the last sign of life. */
   readonly lastHeardMs: number;
   readonly rssBytes: number;
@@ -87,6 +91,8 @@ export interface PlannedStage {
   readonly units: UnitRange;
   /** Holder, or null while the stage is vacant: its holder was lost or failed. */
   readonly nodeId: string | null;
+  /** With which its positions were computed by a former holder; absent = as the cluster's configuration says. */
+  readonly threads?: number;
 }
 
 /** What a plan's document says beside split and nodes. */
@@ -113,6 +119,8 @@ export interface Plan {
   readonly reason?: string;
   /** Stages of the plan that was left for this one: they are given out again if one of this plan's can't be served. */
   readonly fallback?: readonly PlannedStage[];
+  /** What it stands in for while workers are missing: it is gone back to when they are there again. */
+  readonly wanted?: readonly PlannedStage[];
 }
 
 /** A plan that was asked for and is not in force yet. */
@@ -140,6 +148,8 @@ export interface SessionState {
   /** KV sequence, the same on every stage. */
   readonly slot: number;
   readonly epoch: number;
+  /** Its stages are gone, and it waits for others; absent while it has some. */
+  readonly stranded?: { readonly sinceMs: number; readonly fault: Fault };
 }
 
 /** What does not change while a coordinator runs. */
@@ -163,6 +173,18 @@ export interface ClusterConfig {
   readonly terms?: PlanTerms | null;
   /** Units, as `formatUnits` writes them, to the node that held them at the last start: it has their file. */
   readonly formerHolders?: ReadonlyMap<string, string>;
+  /** A session whose stages are gone waits for others as long as this. @default 0: it ends at once */
+  readonly recoveryWaitMs?: number;
+  /** How units may be spread over the workers that are left; absent = a stage is given to a worker whole, or waits. */
+  readonly spread?: SpreadRules;
+}
+
+/** What spreading units over workers needs to know of the model. */
+export interface SpreadRules {
+  /** Bytes of weights by unit. */
+  readonly unitBytes: readonly number[];
+  /** Units that a stage may begin with, beside 0. */
+  readonly cuts: readonly number[];
 }
 
 export interface ClusterState {
@@ -172,10 +194,14 @@ export interface ClusterState {
   readonly plan: Plan | null;
   /** What made the current plan unusable; null while nothing did. Only a new epoch clears it. */
   readonly broken: Fault | null;
+  /** What last made a plan unusable, also after its repair; null while nothing ever did. */
+  readonly lastFault: Fault | null;
   readonly next: NextPlan | null;
   readonly former: FormerPlan | null;
   /** Why the last plan that was asked for did not come into force; null when it did, and before the first. */
   readonly refused: Fault | null;
+  /** Layouts that were tried without being asked for, and refused; forgotten when a worker comes. */
+  readonly refusedLayouts: ReadonlySet<string>;
   /** Highest epoch that any plan has had; none is used twice. */
   readonly lastEpoch: number;
   readonly sessions: ReadonlyMap<string, SessionState>;
@@ -225,12 +251,20 @@ export type ClusterEvent =
   /** The coordinator itself was held up: silence in that time is nobody's fault. */
   | { readonly type: "lagged"; readonly lagMs: number }
   | { readonly type: "sessionOpened"; readonly session: SessionState }
-  | { readonly type: "sessionClosed"; readonly sessionId: string };
+  | { readonly type: "sessionClosed"; readonly sessionId: string }
+  /** Its stages are gone. Only the first time counts until it has others. */
+  | { readonly type: "sessionStranded"; readonly sessionId: string; readonly fault: Fault; readonly nowMs: number }
+  /** It is open on the stages of this plan. */
+  | { readonly type: "sessionMoved"; readonly sessionId: string; readonly epoch: number };
 
 export type ClusterAction =
   /** Apply `planned`, then send every holder its stage. */
   | { readonly type: "assign"; readonly plan: Plan }
   /** Apply `lost`, then drop the connection. */
   | { readonly type: "expire"; readonly nodeId: string; readonly incarnation: string; readonly fault: Fault }
+  /** Apply `replanned`: the plan shall follow the one in force, which serves. */
+  | { readonly type: "replan"; readonly plan: Plan }
+  /** Apply `sessionStranded`. */
+  | { readonly type: "strand"; readonly sessionId: string; readonly fault: Fault }
   /** End the session with the error. */
   | { readonly type: "endSession"; readonly sessionId: string; readonly fault: Fault };

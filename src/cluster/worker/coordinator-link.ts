@@ -1,6 +1,6 @@
 import type { MessageInitShape } from "@bufbuild/protobuf";
 import { NoodleError } from "../../common/index.ts";
-import { type BidiStream, type ClientSecurity, createClient } from "../../net/index.ts";
+import type { BidiStream, ClientSecurity, Transport } from "../../net/index.ts";
 import {
   type Assign,
   type CoordinatorMessage,
@@ -23,6 +23,7 @@ export interface CoordinatorLinkOptions {
   readonly address: string;
   /** @default undefined: plaintext */
   readonly security?: ClientSecurity | undefined;
+  readonly transport: Pick<Transport, "createClient">;
   readonly makeRegister: () => Promise<MessageInitShape<typeof RegisterSchema>>;
   readonly makeHeartbeat: () => Omit<MessageInitShape<typeof HeartbeatSchema>, "seq" | "$typeName">;
   readonly onRegistered: (registered: Registered) => void;
@@ -31,6 +32,8 @@ export interface CoordinatorLinkOptions {
   /** All nodes that are shut out. */
   readonly onRevoked?: (nodeIds: readonly string[]) => void;
   readonly onShutdown: (reason: string) => void;
+  /** The worker may leave. `moved` is false where nobody else could take what it holds. */
+  readonly onDrained?: (moved: boolean, reason: string) => void;
   /** The coordinator will not have this worker; the link is closed. */
   readonly onRefused: (error: NoodleError) => void;
   /** An attempt failed or a connection broke; the next attempt follows by itself. */
@@ -55,6 +58,9 @@ export class CoordinatorLink {
   #wasMember = false;
   #heartbeat: NodeJS.Timeout | undefined;
   #seq = 0n;
+  /** When the coordinator last said something, and how long its silence is believed. */
+  #heardMs = 0;
+  #silenceMs = Number.POSITIVE_INFINITY;
   /** The state of the stage; said again after each registration. */
   #lastReport: StageReportInit | undefined;
 
@@ -87,6 +93,12 @@ export class CoordinatorLink {
       if (!(error instanceof NoodleError)) throw error;
       return false;
     }
+  }
+
+  /** Says that the worker wants to leave. @returns false when nobody is there to hear it */
+  announceLeave(reason: string): boolean {
+    if (this.#registered) this.#send({ case: "leaving", value: { reason } });
+    return this.#registered;
   }
 
   /** There is no stage any more whose state could be said again. */
@@ -124,7 +136,8 @@ export class CoordinatorLink {
 
   /** One connection, from its opening to its end. */
   async #join(): Promise<{ error: NoodleError; wasRegistered: boolean }> {
-    const client = createClient(CoordinatorService, this.#options.address, { security: this.#options.security });
+    const { transport, address, security } = this.#options;
+    const client = transport.createClient(CoordinatorService, address, { security });
     try {
       await client.connect(this.#closing.signal);
       const register = await this.#options.makeRegister();
@@ -150,10 +163,14 @@ export class CoordinatorLink {
   }
 
   #take({ message }: CoordinatorMessage): void {
+    this.#heardMs = performance.now();
     switch (message.case) {
       case "registered":
         this.#registered = true;
         this.#wasMember = true;
+        // Each heartbeat is answered. A coordinator that hears nothing for a lease gives the worker up; the other way
+        // round it is given as long again.
+        this.#silenceMs = message.value.leaseMs === 0 ? Number.POSITIVE_INFINITY : 2 * message.value.leaseMs;
         clearInterval(this.#heartbeat);
         this.#heartbeat = setInterval(() => this.#beat(), message.value.heartbeatMs);
         this.#options.onRegistered(message.value);
@@ -165,6 +182,8 @@ export class CoordinatorLink {
         return this.#options.onRetire(Number(message.value.epoch));
       case "revoked":
         return this.#options.onRevoked?.(message.value.nodeIds);
+      case "drained":
+        return this.#options.onDrained?.(message.value.moved, message.value.reason);
       case "shutdown":
         return this.#options.onShutdown(message.value.reason);
       case "refused":
@@ -179,6 +198,12 @@ export class CoordinatorLink {
   }
 
   #beat(): void {
+    const silentMs = performance.now() - this.#heardMs;
+    if (silentMs > this.#silenceMs) {
+      const text = `the coordinator has been silent for ${Math.round(silentMs)} ms, the limit is ${this.#silenceMs}`;
+      this.#stream?.cancel(new NoodleError("PEER_STALLED", text));
+      return;
+    }
     this.#seq += 1n;
     this.#send({ case: "heartbeat", value: { ...this.#options.makeHeartbeat(), seq: this.#seq } });
   }

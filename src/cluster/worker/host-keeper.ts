@@ -5,7 +5,7 @@ import type { Credentials } from "../../security/index.ts";
 import { backoffMs, sleep } from "./backoff.ts";
 import type { EngineChoice } from "./engine-messages.ts";
 import type { HostSecurity } from "./host-messages.ts";
-import { type HostListening, HostProcess, type HostStats } from "./host-process.ts";
+import type { HostHandle, HostListening, HostStats } from "./host-process.ts";
 
 export interface HostKeeperOptions {
   readonly nodeId: string;
@@ -14,6 +14,8 @@ export interface HostKeeperOptions {
   readonly listenPort: number;
   readonly engine: EngineChoice;
   readonly dataDirectory: string;
+  /** @param onObservation takes an encoded observation */
+  readonly createHost: (onObservation: (message: Uint8Array) => void) => HostHandle;
   /** The worker's certificate as it is now. @default undefined: plaintext */
   readonly readCredentials?: (() => Credentials) | undefined;
   /** The worker is being stopped. */
@@ -31,7 +33,7 @@ const HEALTHY_MS = 30_000;
 /** The worker's stage host, of which there is at most one at a time; the next takes the port of the one before. */
 export class HostKeeper {
   readonly #options: HostKeeperOptions;
-  #host: HostProcess | undefined;
+  #host: HostHandle | undefined;
   #startedMs = 0;
   #variant: string | undefined;
   #listening: HostListening | undefined;
@@ -46,7 +48,7 @@ export class HostKeeper {
     this.#options = options;
   }
 
-  get host(): HostProcess | undefined {
+  get host(): HostHandle | undefined {
     return this.#host;
   }
 
@@ -69,8 +71,8 @@ export class HostKeeper {
 
   /** @throws ENGINE_NOT_FOUND and the like, PORT_IN_USE; ENGINE_ABORTED when the process dies meanwhile */
   async start(variant: string | undefined): Promise<void> {
-    const { nodeId, listenHost, listenPort, engine, dataDirectory, onObservation } = this.#options;
-    const host = new HostProcess((message) => {
+    const { nodeId, listenHost, listenPort, engine, dataDirectory, onObservation, createHost } = this.#options;
+    const host = createHost((message) => {
       if (!onObservation(message)) this.#observationsDropped += 1;
     });
     this.#host = host;

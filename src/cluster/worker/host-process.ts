@@ -18,6 +18,9 @@ interface Waiting<T> {
   readonly reject: (error: NoodleError) => void;
 }
 
+/** A stage host, wherever it runs. */
+export type HostHandle = Pick<HostProcess, keyof HostProcess>;
+
 /** The stage host as a child process. */
 export class HostProcess {
   /** Settles when the process has ended: with its cause, or with nothing after `close`. */

@@ -1,4 +1,4 @@
-import { bindService, createClient, type ServiceBinding } from "../../net/index.ts";
+import { bindService, GRPC_TRANSPORT, type ServiceBinding, type Transport } from "../../net/index.ts";
 import { StageService } from "../../protocol/index.ts";
 import type { Credentials } from "../../security/index.ts";
 import type { HopConnection } from "./next-hop.ts";
@@ -26,6 +26,7 @@ export async function connectHop(
   signal: AbortSignal,
   nodeId = "",
   readCredentials?: () => Credentials,
+  { createClient }: Pick<Transport, "createClient"> = GRPC_TRANSPORT,
 ): Promise<HopConnection> {
   const security =
     readCredentials === undefined

@@ -6,13 +6,15 @@ import { type Assign, type Capabilities, StageState, toErrorInfo } from "../../p
 import type { StageSizes } from "../stage-files/index.ts";
 import { Assignment } from "./assignment.ts";
 import { AssignmentBook } from "./assignment-book.ts";
-import { collectCapabilities, readMemory } from "./capabilities.ts";
+import { readMemory } from "./capabilities.ts";
 import { CoordinatorLink, type CoordinatorLinkOptions, type StageReportInit } from "./coordinator-link.ts";
 import { HostKeeper } from "./host-keeper.ts";
+import { Leave } from "./leave.ts";
 import { checkMemory } from "./memory-check.ts";
-import { claimNodeIdentity, type NodeIdentity } from "./node-identity.ts";
+import type { NodeIdentity } from "./node-identity.ts";
 import { Registration } from "./registration.ts";
 import type { WorkerOptions } from "./worker-options.ts";
+import { THIS_MACHINE, type WorkerPlatform } from "./worker-platform.ts";
 
 /** A stage that kills its process this often while it is loaded is given up. */
 const LOAD_ATTEMPTS = 3;
@@ -34,6 +36,7 @@ export class WorkerSupervisor {
   /** Settles when the worker has ended: with an error where it did not end well. */
   readonly closed: Promise<NoodleError | undefined>;
   readonly #options: WorkerOptions;
+  readonly #platform: WorkerPlatform;
   readonly #incarnation = randomBytes(16);
   readonly #closing = new AbortController();
   #settleClosed: (error: NoodleError | undefined) => void = () => undefined;
@@ -41,6 +44,7 @@ export class WorkerSupervisor {
   #link: CoordinatorLink | undefined;
   #hosts: HostKeeper | undefined;
   readonly #assignments = new AssignmentBook();
+  readonly #leave = new Leave();
   #refusal: NoodleError | undefined;
   #kicked = false;
   #wake: (() => void) | undefined;
@@ -49,6 +53,7 @@ export class WorkerSupervisor {
 
   constructor(options: WorkerOptions) {
     this.#options = options;
+    this.#platform = options.platform ?? THIS_MACHINE;
     this.closed = new Promise((resolve) => {
       this.#settleClosed = resolve;
     });
@@ -74,7 +79,7 @@ export class WorkerSupervisor {
     try {
       const { dataDirectory, engine } = this.#options;
       mkdirSync(dataDirectory, { recursive: true });
-      this.#identity = claimNodeIdentity(dataDirectory);
+      this.#identity = this.#platform.claimNodeIdentity(dataDirectory);
       await this.#options.member?.open(this.nodeId, (error) => this.#options.onNotice?.(error.message));
       this.#hosts = this.#makeHosts();
       this.#options.member?.onRenewed(() => this.#hosts?.renew());
@@ -88,6 +93,14 @@ export class WorkerSupervisor {
         : error;
     }
     this.#loop = this.#reconcile();
+  }
+
+  /** Lets others take what it holds, for as long as `patienceMs`, and then closes. */
+  async leave(reason: string, patienceMs: number): Promise<void> {
+    if (this.#link !== undefined && this.#ending === undefined) {
+      this.#options.onNotice?.(await this.#leave.ask(this.#link, reason, patienceMs));
+    }
+    await this.close(reason);
   }
 
   /** Leaves the cluster and ends the host. Closing twice is safe. */
@@ -123,6 +136,7 @@ export class WorkerSupervisor {
 
   async #closeAll(reason: string, error: NoodleError | undefined): Promise<void> {
     this.#closing.abort();
+    this.#leave.giveUp();
     this.#assignments.abortAll();
     this.#kick();
     await this.#link?.close(reason);
@@ -141,6 +155,7 @@ export class WorkerSupervisor {
       listenPort,
       engine,
       dataDirectory,
+      createHost: this.#platform.createHost,
       readCredentials: member && (() => member.current),
       signal: this.#closing.signal,
       onObservation: (message) => this.#link?.passOn(message) === true,
@@ -155,6 +170,7 @@ export class WorkerSupervisor {
       this.#link = new CoordinatorLink({
         address: join,
         security: this.#options.member?.towardsCoordinator,
+        transport: this.#platform.transport,
         makeRegister: () => this.#makeRegister(),
         makeHeartbeat: () => this.#makeHeartbeat(),
         onRegistered: ({ nodeId }) => {
@@ -164,6 +180,7 @@ export class WorkerSupervisor {
         onAssign: (assign) => this.#takeAssign(assign),
         onRetire: (epoch) => this.#takeRetire(epoch),
         onRevoked: (nodeIds) => this.#hosts?.revoke(nodeIds),
+        onDrained: (moved, why) => this.#leave.answer(moved, why),
         onShutdown: (why) => void this.#end(why, undefined),
         onRefused: (error) => {
           this.#refusal = error;
@@ -171,6 +188,7 @@ export class WorkerSupervisor {
           void this.#end("refused", error);
         },
         onLost: (error, wasRegistered) => {
+          this.#leave.giveUp();
           registration.noteFailure(error);
           if (!wasRegistered) return;
           this.#options.onNotice?.(`lost the coordinator: ${error.message}`);
@@ -193,7 +211,7 @@ export class WorkerSupervisor {
     const hosts = must(this.#hosts, "stage host");
     const { engine } = hosts.listening;
     const own = { nodeId: this.nodeId, name, noodlecoreVersion, engine };
-    const capabilities = await collectCapabilities({ ...own, dataDirectory, memoryLimitBytes, threads });
+    const capabilities = await this.#platform.collectCapabilities({ ...own, dataDirectory, memoryLimitBytes, threads });
     hosts.setCapabilities(capabilities);
     return capabilities;
   }
@@ -269,7 +287,9 @@ export class WorkerSupervisor {
     if (await hosts.useVariant(cpuVariant === "" ? this.#options.engine.variant : cpuVariant)) await this.#collect();
     if (!this.#assignments.has(assignment)) return;
     this.#report(assignment, StageState.LOADING);
-    const host = must(hosts.host, "stage host");
+    const { host } = hosts;
+    if (host === undefined)
+      throw new NoodleError("ENGINE_ABORTED", "the engine process died before its stage was loaded");
     const loaded = await host.load(assignment.makeHostAssignment(this.#options.threads));
     if (!this.#assignments.has(assignment)) return host.retire(assignment.epoch);
     assignment.settled = true;

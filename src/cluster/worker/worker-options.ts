@@ -2,6 +2,7 @@ import type { StageFileSource } from "../stage-files/index.ts";
 import type { StageReportInit } from "./coordinator-link.ts";
 import type { WorkerMember } from "./member.ts";
 import type { EngineChoice } from "./engine-messages.ts";
+import type { WorkerPlatform } from "./worker-platform.ts";
 
 export interface WorkerOptions {
   /** host:port of the coordinator. */
@@ -25,6 +26,8 @@ export interface WorkerOptions {
   readonly stageFiles: StageFileSource;
   /** Ends the worker when it loses a coordinator that it was registered with. @default false */
   readonly exitWithCoordinator?: boolean;
+  /** @default this machine */
+  readonly platform?: WorkerPlatform;
   /** Longest time until the first registration. @default 10000 */
   readonly joinTimeoutMs?: number;
   readonly onReport?: (report: StageReportInit) => void;
