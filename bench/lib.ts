@@ -33,6 +33,8 @@ export interface BenchContext {
   /** Folder for models that benches make and keep. */
   readonly cacheFolder: string;
   readonly repetitions: number;
+  /** Processes that are killed for a figure about deaths. */
+  readonly kills: number;
   record(sample: Sample): void;
   conclude(comparison: Comparison): void;
   log(line: string): void;

@@ -4,6 +4,7 @@
  *   npm run bench                     all
  *   npm run bench -- worker stages    some
  *   npm run bench -- --repetitions 9 --out rows.jsonl
+ *   npm run bench -- recover --kills 100
  */
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
@@ -14,6 +15,10 @@ import { benchLogs, benchObserve } from "./observe.ts";
 import { benchProfile } from "./profile.ts";
 import { benchMemory, benchPipeline, benchStart } from "./pipeline.ts";
 import { benchLoop } from "./loop.ts";
+import { benchCoordinatorKills } from "./recover/coordinator-kills.ts";
+import { benchRecoverCost } from "./recover/cost.ts";
+import { benchRecover, benchRecoverBits, benchRecoverTimes } from "./recover/recover.ts";
+import { benchRepartition } from "./recover/repartition.ts";
 import { benchSim } from "./sim.ts";
 import { benchServeMixed } from "./serve/mixed.ts";
 import { benchServe, benchServePipeline, benchServeReal, benchServeUndivided } from "./serve/serve.ts";
@@ -39,6 +44,7 @@ const BENCHES: Readonly<Record<string, (context: BenchContext) => Promise<void>>
   "serve-mixed": benchServeMixed,
   "serve-soak": benchServeSoak,
   "serve-strict": benchServeStrict,
+  recover: benchRecover,
 };
 
 /** Parts of a bench that takes long, for measuring one alone. */
@@ -46,12 +52,18 @@ const PARTS: typeof BENCHES = {
   "serve-pipeline": benchServePipeline,
   "serve-undivided": benchServeUndivided,
   "serve-real": benchServeReal,
+  "recover-times": benchRecoverTimes,
+  "recover-bits": benchRecoverBits,
+  "recover-cost": benchRecoverCost,
+  "recover-repartition": benchRepartition,
+  "recover-coordinator": benchCoordinatorKills,
 };
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
     repetitions: { type: "string", default: "7" },
+    kills: { type: "string", default: "20" },
     out: { type: "string", default: "bench/results/rows.jsonl" },
   },
 });
@@ -66,6 +78,7 @@ const comparisons: Comparison[] = [];
 const context: BenchContext = {
   cacheFolder: fileURLToPath(new URL(".cache", import.meta.url)),
   repetitions: Number(values.repetitions),
+  kills: Number(values.kills),
   record: (sample) => writeRow({ kind: "sample", ...sample }),
   conclude: (comparison) => {
     comparisons.push(comparison);

@@ -65,6 +65,21 @@ describe("a request that a stop cut off", () => {
     expect(resumed.sort()).toEqual(n === 1 ? ["0"] : ["0", "1"]);
   });
 
+  it("tells a client that comes before its tokens are there again nothing that it has", async () => {
+    const { events, model, body } = await stop({}, {}, 1);
+    let open: () => void = () => undefined;
+    const opened = new Promise<void>((resolve) => {
+      open = resolve;
+    });
+    model.options = { ...model.options, beforeToken: () => opened };
+    const server = await listen({ models: [model] });
+    const answer = post(server, body, { "last-event-id": events[4]?.id ?? "" });
+    await new Promise((resolve) => setTimeout(resolve, 100));
+    open();
+    const rest = readEvents(await (await answer).text());
+    expect(rest.map(({ id }) => id)).toEqual(events.slice(5).map(({ id }) => id));
+  });
+
   it("is found by its name, and ends where nobody comes for one without", async () => {
     const named = await stop({}, NAMED, 1);
     const server = await listen({ models: [named.model] });

@@ -3,8 +3,10 @@ import { join } from "node:path";
 import { NoodleError } from "../common/index.ts";
 import { formatSplit, stageBytes } from "../model/index.ts";
 import type { CommandContext } from "./command.ts";
+import { isAsUndisturbed } from "./demo-kill.ts";
 import type { DemoPlan } from "./demo-prepare.ts";
 import type { DemoStory } from "./demo-story.ts";
+import { summarizeDeath, writeDeath } from "./demo-words.ts";
 import { BUNDLED_MODEL } from "./directories.ts";
 import { writeGenerateDocument } from "./generation.ts";
 import { renderFigures, writeFigures } from "./predicted-figures.ts";
@@ -22,11 +24,12 @@ export async function reportDemo(
   context: CommandContext,
   folder: RunFolder,
   plan: DemoPlan,
-  { generation, streams, forecast, figures }: DemoStory,
+  { story, streams, forecast, figures, killed }: DemoStory,
   { verification, reference }: VerifiedRun,
   prompt: string,
 ): Promise<void> {
   const { out } = context;
+  const { generation } = story;
   const document = writeGenerateDocument(generation, { verify: writeVerification(verification) });
   const stages = document["stages"] as readonly object[];
   const computeMs = generation.stages.reduce((sum, stage) => sum + stage.computeMsP50, 0);
@@ -66,6 +69,7 @@ export async function reportDemo(
       alone_tokens_per_sec: streams.aloneTokensPerSec,
       identical: streams.identical,
     },
+    recovery: writeDeath(killed, story),
     ...generated,
   };
   await folder.writeJson("summary.json", summary);
@@ -76,6 +80,13 @@ export async function reportDemo(
     throw new NoodleError(
       "VERIFY_FAILED",
       `of ${streams.streams} streams at once, not all gave the tokens of their run alone`,
+    );
+  }
+  if (!isAsUndisturbed(killed)) {
+    throw new NoodleError(
+      "VERIFY_FAILED",
+      `behind the death of ${killed.worker} the story is not what it would have been: ${killed.verification.firstDifference ?? "unknown"}`,
+      { details: writeVerification(killed.verification) },
     );
   }
   const layers = generation.kv.length;
@@ -89,6 +100,7 @@ export async function reportDemo(
   out.line(
     `${streams.streams} streams at once: ${streams.tokensPerSec.toFixed(0)} tokens/s together, ${gain.toFixed(2)} times the ${streams.aloneTokensPerSec.toFixed(0)} of one at a time, each with the very tokens of its run alone.`,
   );
+  out.line(summarizeDeath(killed));
   out.line();
   for (const sentence of page.statements) out.line(sentence);
   out.line(`\nThe run's files: ${folder.path}`);

@@ -1,20 +1,25 @@
 import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { combineObservers } from "../cluster/coordinator/index.ts";
 import { must } from "../common/index.ts";
 import type { EngineIdentity, SamplingParams } from "../engine/index.ts";
 import { formatSplit } from "../model/index.ts";
-import type { RequestTrace } from "../trace/index.ts";
+import { countMissingLayers, type RequestTrace, type TraceCollector } from "../trace/index.ts";
 import type { CommandContext } from "./command.ts";
 import { compareForecast, type DemoForecast, forecastDemo, type ForecastInput } from "./demo-forecast.ts";
 import { measureHops } from "./demo-plan.ts";
 import type { DemoPlan } from "./demo-prepare.ts";
 import { BUNDLED_MODEL } from "./directories.ts";
+import { collectTimed, type KilledStory, tellThroughDeath, type TimedGeneration } from "./demo-kill.ts";
 import { collectGeneration, type Generation } from "./generation.ts";
 import { PREFILL_ROWS, withLocalCluster } from "./local-cluster.ts";
 import { Watch } from "./observing.ts";
 import type { PredictedFigure } from "./predicted-figures.ts";
 import { formatMs } from "./quantities.ts";
+import { describeDeath } from "./demo-words.ts";
 import type { RunFolder } from "./run-folder.ts";
 import { runStreamsAtOnce, type StreamsAtOnce } from "./streams-at-once.ts";
+import { ToldEvents } from "./told-events.ts";
 
 /** How long each of the stories that are told at once is. */
 const STREAM_TOKENS = 48;
@@ -22,14 +27,18 @@ const STREAM_TOKENS = 48;
 const WARM_UP_TOKENS = 24;
 /** The story is short: one step in twenty still shows a dozen of them from inside. */
 const SAMPLE_EVERY = 20;
+const TRACE_LIMIT_MS = 1000;
+const TRACE_POLL_MS = 10;
 
 /** What the demo tells, and what was foretold of it. */
 export interface DemoStory {
-  readonly generation: Generation;
+  readonly story: TimedGeneration;
   readonly trace: RequestTrace;
   readonly streams: StreamsAtOnce;
   readonly forecast: DemoForecast;
   readonly figures: readonly PredictedFigure[];
+  /** The same story, a worker of which was killed. */
+  readonly killed: KilledStory;
 }
 
 export interface StoryWishes {
@@ -55,6 +64,9 @@ export async function tellStory(
   const observing = { logs: join(folder.path, "logs"), sampleEvery: SAMPLE_EVERY };
   const { headerSha256 } = hashes;
   await using watch = await Watch.open({ context, options: observing, model, headerSha256, engine, threads });
+  const told = new ToldEvents();
+  const { observer } = watch.coordinatorOptions;
+  const observers = observer === undefined ? [told] : [observer, told];
   const decodeInFlight = plan.plan.policy?.decode_in_flight;
   const run = await withLocalCluster(
     {
@@ -63,10 +75,11 @@ export async function tellStory(
       options: { ...(options.data === undefined ? {} : { data: options.data }), split: formatSplit(split) },
       threads,
       workers: split.length,
-      watching: watch.coordinatorOptions,
+      watching: { ...watch.coordinatorOptions, observer: combineObservers(...observers) },
       serving: { prefillRows: PREFILL_ROWS, ...(decodeInFlight === undefined ? {} : { decodeInFlight }) },
     },
-    async ({ coordinator }) => {
+    async (cluster) => {
+      const { coordinator } = cluster;
       const request = {
         prompt: options.prompt,
         maxTokens: options.tokens,
@@ -87,8 +100,9 @@ export async function tellStory(
       for (const words of describeForecast(plan, forecast, options.streams)) out.note(`  ${words}`);
       out.progress.phase(`telling a story through ${split.length} workers`);
       out.data(`\n${options.prompt}`);
-      const story = await collectGeneration(coordinator.generate(request, signal), (text) => out.data(text));
+      const story = await collectTimed(coordinator.generate(request, signal), (text) => out.data(text));
       out.line("\n");
+      const trace = await readLastTrace(watch.traces, signal);
       out.progress.phase(`telling ${options.streams} stories, one behind another and then all at once`);
       const others = Array.from({ length: options.streams }, (_, index) => ({
         prompt: options.prompt,
@@ -96,15 +110,29 @@ export async function tellStory(
         ignoreEos: true,
         sampling: { ...sampling, seed: (options.seed + 1 + index) % 0x1_0000_0000 },
       }));
-      return { generation: story, streams: await runStreamsAtOnce(coordinator, others, signal), input, forecast };
+      const streams = await runStreamsAtOnce(coordinator, others, signal);
+      out.progress.phase("telling the story again, and killing a worker in the middle of a sentence");
+      out.data(`\n${options.prompt}`);
+      const killed = await tellThroughDeath(context, cluster, told, request, story.generation);
+      for (const words of describeDeath(killed)) out.line(words);
+      out.line();
+      return { story, streams, killed, trace, input, forecast };
     },
   );
-  // The first request is the one that warmed up.
-  const requestId = must(watch.traces.requestIds[1], "request");
-  const trace = must(watch.traces.readTrace(requestId), "trace");
-  const { generation, streams, forecast, input } = run;
-  const figures = compareForecast(input, forecast, { generation, trace, streams });
-  return { generation, streams, trace, forecast, figures };
+  const { story, streams, forecast, trace } = run;
+  const figures = compareForecast(run.input, forecast, { generation: story.generation, trace, streams });
+  return { story, streams, killed: run.killed, trace, forecast, figures };
+}
+
+/** Of the request that ended last. What was seen inside its steps comes a little later than its tokens. */
+async function readLastTrace(traces: TraceCollector, signal: AbortSignal): Promise<RequestTrace> {
+  const id = must(traces.requestIds.at(-1), "request");
+  const endMs = performance.now() + TRACE_LIMIT_MS;
+  for (;;) {
+    const trace = must(traces.readTrace(id), "trace");
+    if ((trace.end_mono_ns !== null && countMissingLayers(trace) === 0) || performance.now() > endMs) return trace;
+    await sleep(TRACE_POLL_MS, undefined, { signal });
+  }
 }
 
 function prepareForecast(plan: DemoPlan, warmUp: Generation, options: StoryWishes): ForecastInput {

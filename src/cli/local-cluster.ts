@@ -35,6 +35,8 @@ export interface LocalClusterRequest {
   readonly serving?: Partial<CoordinatorOptions>;
   /** Further arguments of each worker. */
   readonly workerArgs?: readonly string[];
+  /** Told why a worker's process ended, and how long it is before it is started again. */
+  readonly onWorkerDeath?: (error: NoodleError, waitMs: number) => void;
   /** Looks at the request before anything is started. */
   readonly check?: (tokenizer: Tokenizer) => void;
 }
@@ -72,7 +74,7 @@ export async function withLocalCluster<T>(
   request: LocalClusterRequest,
   use: (cluster: LocalCluster, tokenizer: Tokenizer) => Promise<T>,
 ): Promise<T> {
-  const { context, model, options, threads, workers, grpcPort, workerArgs } = request;
+  const { context, model, options, threads, workers, grpcPort, workerArgs, onWorkerDeath } = request;
   const { out, host, signal } = context;
   const { split, context: contextTokens, unverified } = options;
   const entry = join(PACKAGE_ROOT, "dist", "cli", "main.js");
@@ -104,6 +106,7 @@ export async function withLocalCluster<T>(
       maxRows: MAX_ROWS,
       readyTimeoutMs: LOCAL_READY_TIMEOUT_MS,
       ...(grpcPort === undefined ? {} : { grpcPort }),
+      ...(onWorkerDeath === undefined ? {} : { onWorkerDeath }),
       ...(workerArgs === undefined ? {} : { workerArgs: () => workerArgs }),
       ...(split === undefined ? {} : { split }),
       ...(contextTokens === undefined ? {} : { contextTokens }),

@@ -1,5 +1,6 @@
 import { NoodleError } from "../common/index.ts";
 import {
+  type KvHashes,
   type ReferenceRun,
   runReference,
   type SamplingParams,
@@ -39,11 +40,13 @@ export async function verifyGeneration(
     isEndOfGeneration: (tokenId) => tokenizer.isEndOfGeneration(tokenId),
     signal,
   });
-  const kv = generation.kv.map((layer) => ({ block: layer.block, k: toHex(layer.kSha256), v: toHex(layer.vSha256) }));
-  return {
-    reference,
-    verification: compareRuns({ tokenIds: generation.tokenIds, logits: generation.logits, kv }, reference),
-  };
+  const { tokenIds, logits } = generation;
+  return { reference, verification: compareRuns({ tokenIds, logits, kv: hashesOf(generation) }, reference) };
+}
+
+/** Of the keys and values of each layer, as `compareRuns` takes them. */
+export function hashesOf({ kv }: Generation): readonly KvHashes[] {
+  return kv.map(({ block, kSha256, vSha256 }) => ({ block, k: toHex(kSha256), v: toHex(vSha256) }));
 }
 
 /** The `verify` part of `noodle.generate.v1`. */

@@ -11,6 +11,16 @@ import { makeProfile, makeRun, type RunShape, toUnixMs } from "./testing.ts";
 
 const SHAPE: RunShape = { steps: 400, requests: 4, stages: ["0:5", "5:10", "10:14"], drift: 1.4 };
 
+const NOTHING_SUMMED_UP = {
+  verdict: [],
+  decodeTokensPerS: null,
+  undividedTokensPerS: null,
+  ttftMs: null,
+  figures: [],
+  stages: [],
+  death: null,
+};
+
 function digestRun(shape: RunShape): RunDigest | null {
   const { steps, layers, requests } = makeRun(shape);
   const digester = new Digester();
@@ -259,6 +269,7 @@ describe("a report of a run", () => {
       ttftMs: 80,
       figures: [],
       stages,
+      death: null,
     };
     const profiles = [{ name: "here", document: makeProfile() }];
     const report = buildReport(makeInputs({ run: { plan: null, summary, digest: null }, profiles }));
@@ -283,12 +294,46 @@ describe("a report of a run", () => {
       { name: "first token", unit: "ms", predicted: 8, measured: 10 },
       { name: "one stream", unit: "tokens/s", predicted: 110, measured: 100 },
     ];
-    const summary = { verdict: [], decodeTokensPerS: 100, undividedTokensPerS: null, ttftMs: 10, figures, stages: [] };
+    const summary = { ...NOTHING_SUMMED_UP, decodeTokensPerS: 100, ttftMs: 10, figures };
     const report = buildReport(makeInputs({ run: { plan, summary, digest: null } }));
     expect(findChart(report, "plan").sentence).toContain("proven");
     expect(findChart(report, "plan").table.rows.map(([what]) => what)).toEqual(["w1", "the plan", "w2 alone"]);
     const rows = findChart(report, "forecast").table.rows;
     expect(rows.map((row) => row[4])).toEqual(["-20%", "+10%"]);
+  });
+
+  test("draws a stream that outlived a worker beside the same stream undisturbed", () => {
+    const undisturbedMs = Array.from({ length: 40 }, (_, index) => 20 + 4 * index);
+    const death = {
+      worker: "worker-2",
+      units: "5:10",
+      before: ["0:5 on worker-1", "5:10 on worker-2", "10:14 on worker-3"],
+      after: ["0:7 on worker-1", "7:14 on worker-3"],
+      cause: "peer_dead",
+      killedBehind: 15,
+      killedMs: 76,
+      resumedMs: 676,
+      detectMs: 4,
+      replanMs: 500,
+      refillMs: 90,
+      nextTokenMs: 6,
+      backMs: 2300,
+      tokensRefilled: 31,
+      equalTokens: 40,
+      identicalLogits: true,
+      identicalKv: true,
+      tokensMs: undisturbedMs.map((ms, index) => (index < 15 ? ms : ms + 596)),
+      undisturbedMs,
+    };
+    const summary = { ...NOTHING_SUMMED_UP, death };
+    const report = buildReport(makeInputs({ run: { plan: null, summary, digest: null } }));
+    expect(reportSchema.parse(report)).toEqual(report);
+    const { sentence, panels } = findChart(report, "survival");
+    expect(sentence).toContain(`went on ${formatMs(600)} later, and 40 of 40 tokens`);
+    expect(panels.map(({ moments }) => moments.map(({ x }) => x))).toEqual([[76, 676], []]);
+    const [parts] = (panels[1]?.traces ?? []) as readonly BarTrace[];
+    expect(parts?.x.map(Number).reduce((sum, ms) => sum + ms, 0)).toBe(600);
+    expect(report.figures.map(({ label }) => label)).toContain("worker killed, next token");
   });
 
   test("says first that requests failed", () => {

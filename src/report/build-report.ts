@@ -8,6 +8,7 @@ import { chartPredictedMeasured } from "./charts/predicted-measured.ts";
 import { chartRoofline } from "./charts/roofline.ts";
 import { chartSeries } from "./charts/series.ts";
 import { chartShare } from "./charts/share.ts";
+import { chartSurvival } from "./charts/survival.ts";
 import { chartTimeline } from "./charts/timeline.ts";
 import { chartUnitLatency } from "./charts/unit-latency.ts";
 import { chartUnitMemory } from "./charts/unit-memory.ts";
@@ -47,6 +48,7 @@ export function buildReport(inputs: ReportInputs): ReportDocument {
       digest?.heat ? chartHeatMap(digest.heat, unitCount) : null,
       digest && chartEvents(digest),
     ]),
+    makeSection("survived", "What it survived", [chartSurvival(run?.summary?.death ?? null)]),
     makeSection("cost", "What a step costs", [profile && chartCostCurves(profile)]),
     makeSection("memory", "Where the memory goes", [
       profile && chartUnitMemory(profile),

@@ -30,6 +30,14 @@ function ofRun({ run }: ReportInputs): ReportFigure[] {
   } else if (run?.summary?.ttftMs) {
     figures.push({ label: "to the first token", value: formatMs(run.summary.ttftMs), detail: "1 request" });
   }
+  const death = run?.summary?.death ?? null;
+  if (death !== null && death.resumedMs !== null) {
+    figures.push({
+      label: "worker killed, next token",
+      value: formatMs(death.resumedMs - death.killedMs),
+      detail: `${death.equalTokens} of ${death.tokensMs.length} tokens equal`,
+    });
+  }
   return figures;
 }
 

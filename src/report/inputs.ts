@@ -82,6 +82,32 @@ export interface RunSummary {
   /** What the simulation foretold, and what came. */
   readonly figures: readonly ComparedFigure[];
   readonly stages: readonly SummaryStage[];
+  /** A stream that outlived one of its workers; null where none was killed. */
+  readonly death: SurvivedDeath | null;
+}
+
+/** Moments in ms since the request; null where there was nothing to measure. */
+export interface SurvivedDeath {
+  readonly worker: string;
+  readonly units: string;
+  /** Stages before and behind it, `A:B on NAME`. */
+  readonly before: readonly string[];
+  readonly after: readonly string[];
+  readonly cause: string | null;
+  readonly killedBehind: number;
+  readonly killedMs: number;
+  readonly resumedMs: number | null;
+  readonly detectMs: number | null;
+  readonly replanMs: number | null;
+  readonly refillMs: number | null;
+  readonly nextTokenMs: number | null;
+  readonly backMs: number | null;
+  readonly tokensRefilled: number | null;
+  readonly equalTokens: number;
+  readonly identicalLogits: boolean;
+  readonly identicalKv: boolean;
+  readonly tokensMs: readonly number[];
+  readonly undisturbedMs: readonly number[];
 }
 
 export interface SummaryStage {

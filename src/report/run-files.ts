@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { type ModelPlan, readModelPlan } from "../placement/index.ts";
-import type { PlanFacts, PlanForecast, RunSummary } from "./inputs.ts";
+import type { PlanFacts, PlanForecast, RunSummary, SurvivedDeath } from "./inputs.ts";
 
 const MODEL_PLAN = "noodle.model_plan.v1";
 
@@ -9,6 +9,31 @@ const planSchema = z.object({
   split: z.string(),
   threads: z.number().nullish(),
   stages: z.array(z.object({ units: z.string(), bytes: z.number().nullish() })).default([]),
+});
+
+const span = z.number().min(0).nullable();
+const moments = z.array(z.number().min(0)).max(100_000);
+
+const deathSchema = z.object({
+  worker: z.string(),
+  units: z.string(),
+  stages_before: z.array(z.string()).max(4096),
+  stages_after: z.array(z.string()).max(4096),
+  cause: z.string().nullable(),
+  killed_behind_token: z.int().min(0),
+  killed_ms: z.number().min(0),
+  resumed_ms: span,
+  detect_ms: span,
+  replan_ms: span,
+  refill_ms: span,
+  next_token_ms: span,
+  back_ms: span,
+  tokens_refilled: span,
+  equal_tokens: z.int().min(0),
+  identical_logits: z.boolean(),
+  identical_kv: z.boolean(),
+  tokens_ms: moments,
+  undisturbed_tokens_ms: moments,
 });
 
 const summarySchema = z.object({
@@ -30,6 +55,7 @@ const summarySchema = z.object({
         .max(4096),
     })
     .nullish(),
+  recovery: deathSchema.nullish(),
   stages: z
     .array(
       z.object({
@@ -110,12 +136,14 @@ function foretell({ predicted, stages, alternatives, alone, bound, workload, not
 export function parseSummary(value: unknown): RunSummary | null {
   const result = summarySchema.safeParse(value);
   if (!result.success) return null;
-  const { verdict, decode_tokens_per_sec, undivided_tokens_per_sec, ttft_ms, predicted, stages } = result.data;
+  const { verdict, decode_tokens_per_sec, undivided_tokens_per_sec, ttft_ms, predicted, stages, recovery } =
+    result.data;
   return {
     verdict,
     decodeTokensPerS: decode_tokens_per_sec ?? null,
     undividedTokensPerS: undivided_tokens_per_sec ?? null,
     ttftMs: ttft_ms ?? null,
+    death: recovery ? describeDeath(recovery) : null,
     figures: (predicted?.figures ?? []).flatMap(({ name, unit, predicted: foretold, measured }) =>
       foretold === null || measured === null || measured === 0 ? [] : [{ name, unit, predicted: foretold, measured }],
     ),
@@ -126,5 +154,29 @@ export function parseSummary(value: unknown): RunSummary | null {
       queueMsP50: stage.queue_ms_p50 ?? null,
       hopMsP50: stage.hop_ms_p50 ?? null,
     })),
+  };
+}
+
+function describeDeath(death: z.infer<typeof deathSchema>): SurvivedDeath {
+  return {
+    worker: death.worker,
+    units: death.units,
+    before: death.stages_before,
+    after: death.stages_after,
+    cause: death.cause,
+    killedBehind: death.killed_behind_token,
+    killedMs: death.killed_ms,
+    resumedMs: death.resumed_ms,
+    detectMs: death.detect_ms,
+    replanMs: death.replan_ms,
+    refillMs: death.refill_ms,
+    nextTokenMs: death.next_token_ms,
+    backMs: death.back_ms,
+    tokensRefilled: death.tokens_refilled,
+    equalTokens: death.equal_tokens,
+    identicalLogits: death.identical_logits,
+    identicalKv: death.identical_kv,
+    tokensMs: death.tokens_ms,
+    undisturbedMs: death.undisturbed_tokens_ms,
   };
 }

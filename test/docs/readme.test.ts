@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { existsSync, readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { must } from "../../src/common/index.ts";
 import { collectHost } from "../../src/cli/host.ts";
@@ -28,6 +28,20 @@ describe("README.md", () => {
         line,
       );
       expect({ line, unknown: command.parseOptions(words.slice(3)).unknown }).toEqual({ line, unknown: [] });
+    }
+  });
+
+  test("names a test that exists for each guarantee but those that it calls measured", () => {
+    const table = must(/<!-- guarantees -->([\s\S]*?)<!-- \/guarantees -->/.exec(readme)?.[1], "table of guarantees");
+    const rows = [...table.matchAll(/^\| (G\d+) \|.*\|([^|]*)\|$/gm)];
+    expect(rows.map((row) => row[1])).toEqual(Array.from({ length: 10 }, (_, index) => `G${index + 1}`));
+    for (const [whole, name, tests = ""] of rows) {
+      const paths = [...tests.matchAll(/\]\(([^)]+)\)/g)].map((match) => match[1] ?? "");
+      if (paths.length === 0) expect(whole, name).toContain("no test holds it");
+      for (const path of paths) {
+        expect(path).toMatch(/\.test\.ts$/);
+        expect(existsSync(new URL(`../../${path}`, import.meta.url)), path).toBe(true);
+      }
     }
   });
 

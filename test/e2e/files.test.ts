@@ -144,6 +144,17 @@ describe("noodle demo", () => {
         schema: z.literal("noodle.demo.v1"),
         files: z.array(z.string()),
         verify: z.object({ identical_kv: z.literal(true) }),
+        recovery: z.object({
+          cause: z.literal("peer_dead"),
+          tokens: z.literal(24),
+          equal_tokens: z.literal(24),
+          identical_logits: z.literal(true),
+          identical_kv: z.literal(true),
+          pause_ms: z.number().positive(),
+          tokens_refilled: z.int().positive(),
+          stages_before: z.array(z.string()).length(3),
+          stages_after: z.array(z.string()).length(2),
+        }),
       })
       .parse(JSON.parse(stdout));
     expect({ code, files: summary.files }).toEqual({ code: 0, files: files.map((name) => name.split("/")[0]) });

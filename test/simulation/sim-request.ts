@@ -25,8 +25,8 @@ export type Outcome =
   /** Its coordinator was killed under it. */
   | { readonly type: "severed" };
 
-/** From the deadline to the end that its reader hears of: a second, and what freeing the slot may take on top of it. */
-const END_GRACE_MS = 2000;
+/** From the deadline to the end that its reader hears of. */
+const END_GRACE_MS = 1000;
 
 /** One client's request, and what of its stream has reached the client. */
 export class SimRequest {

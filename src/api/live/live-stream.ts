@@ -8,8 +8,8 @@ import { EventLog } from "./event-log.ts";
  * order, those that came before it among them, and holds the generation back while it is slow.
  */
 export class LiveStream {
-  /** Those that have all that came. */
-  readonly #readers = new Set<SseStream>();
+  /** Those that have all that came, and what of each choice they had before: a log that fills again tells it once more. */
+  readonly #readers = new Map<SseStream, readonly number[]>();
   readonly #generationId: string;
   readonly #limitBytes: number;
   readonly #begun: Promise<void>;
@@ -51,8 +51,12 @@ export class LiveStream {
 
   /** @returns when every reader has room for another, or is gone */
   async send(choice: number, data: object | "[DONE]"): Promise<void> {
-    const { text } = must(this.#log, "events").push(choice, typeof data === "string" ? data : JSON.stringify(data));
-    if (this.#readers.size > 0) await Promise.all(Array.from(this.#readers, (reader) => reader.write(text)));
+    const { text, nth } = must(this.#log, "events").push(
+      choice,
+      typeof data === "string" ? data : JSON.stringify(data),
+    );
+    const lacking = [...this.#readers].filter(([, got]) => nth > (got[choice] ?? 0));
+    if (lacking.length > 0) await Promise.all(lacking.map(([reader]) => reader.write(text)));
   }
 
   /** An event of a stream that has ended long ago. */
@@ -66,8 +70,11 @@ export class LiveStream {
     this.#isOver = true;
     if (error !== undefined && this.#log === null) this.#refusal = error;
     else if (error !== undefined) {
-      void this.send(0, describeError(error).body);
-      void this.send(0, "[DONE]");
+      // Also to who is ahead of a log that did not fill again.
+      for (const data of [JSON.stringify(describeError(error).body), "[DONE]"]) {
+        const { text } = must(this.#log, "events").push(0, data);
+        for (const reader of this.#readers.keys()) void reader.write(text);
+      }
     }
     this.#tellBegun();
     this.#tellOver();
@@ -95,7 +102,7 @@ export class LiveStream {
     }
     if (!this.#isOver && !stream.isClosed) {
       // Nothing has come since the last look: there is no waiting in between.
-      this.#readers.add(stream);
+      this.#readers.set(stream, got);
       await Promise.race([this.#over, stream.closed]);
       this.#readers.delete(stream);
     }

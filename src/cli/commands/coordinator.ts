@@ -1,10 +1,11 @@
 import { join } from "node:path";
 import type { Command } from "commander";
-import { Coordinator } from "../../cluster/coordinator/index.ts";
+import { combineObservers, Coordinator } from "../../cluster/coordinator/index.ts";
 import { must, NoodleError } from "../../common/index.ts";
 import { defaultThreads, type EngineIdentity, Tokenizer, tryTokenizer } from "../../engine/index.ts";
 import { DEFAULT_GRPC_PORT, DEFAULT_HTTP_PORT } from "../../protocol/index.ts";
 import { LOOPBACK, parsePort } from "../addresses.ts";
+import { ClusterNews } from "../cluster-news.ts";
 import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster-options.ts";
 import { addSecurityOptions, ClusterSecurity, type SecurityOptions } from "../cluster-security.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
@@ -50,6 +51,7 @@ interface Frame {
 interface RunningCoordinator {
   readonly coordinator: Coordinator;
   readonly planning: PlanControl;
+  readonly news: ClusterNews;
   /** The model's file. */
   readonly model: string;
 }
@@ -124,11 +126,12 @@ async function coordinate(
 async function serveUntilAborted({ context, serving }: Frame, running: readonly RunningCoordinator[]): Promise<void> {
   const { out, signal } = context;
   const report = reportReadiness(out);
-  for (const { coordinator, planning, model } of running) {
+  for (const { coordinator, planning, news, model } of running) {
     await coordinator.waitReady(signal, PATIENT_READY_TIMEOUT_MS, report, ({ code, message }) => {
       out.note(`${code}: ${message}; another worker can take this stage, requests are refused until then`);
     });
     await planning.begin(coordinator, model);
+    news.begin();
   }
   const { address } = must(running[0], "coordinator").coordinator;
   out.note(`ready: noodle generate --coordinator ${address} -p "Once upon a time"`);
@@ -167,9 +170,16 @@ async function withCoordinators(
     threads: threads ?? null,
   });
   using planning = await PlanControl.open(context, options, watch.coordinatorOptions.observer);
+  const news = new ClusterNews({
+    prefix: serving.models.length === 1 ? "" : `${named.id}: `,
+    say: (sentence) => context.out.note(sentence),
+    nowMs: () => host.nowMs(),
+  });
+  const planned = planning.coordinatorOptions;
   await using coordinator = await Coordinator.start({
     ...watch.coordinatorOptions,
-    ...planning.coordinatorOptions,
+    ...planned,
+    observer: planned.observer === undefined ? news : combineObservers(planned.observer, news),
     ...readServing(options),
     model,
     tokenizer,
@@ -186,7 +196,11 @@ async function withCoordinators(
     ...(unverified === undefined ? {} : { unverified }),
   });
   serving.add(named, { coordinator, tokenizer, metrics: watch.show(coordinator) });
-  await withCoordinators(frame, [...running, { coordinator, planning, model }], use);
+  try {
+    await withCoordinators(frame, [...running, { coordinator, planning, news, model }], use);
+  } finally {
+    news.end();
+  }
 }
 
 function announce({ context: { out }, serving, security, expect }: Frame, coordinators: readonly Coordinator[]): void {

@@ -39,7 +39,7 @@ export function addDemo(program: Command, host: CliHost): void {
   defineCommand(program, {
     usage: "demo",
     summary:
-      "the main job on the bundled model: profile it, plan it for three workers, simulate, stream a story, check every bit, compare, report",
+      "the main job on the bundled model: profile it, plan it for three workers, simulate, stream a story, kill a worker while it is told, check every bit, compare, report",
     examples: ["noodle demo", "noodle demo --workers 2 --out my-run"],
   })
     .option("--out <dir>", "folder for the run's files (default: noodle-run-DATE-TIME here)")
@@ -68,12 +68,12 @@ async function runDemo(context: CommandContext, options: DemoOptions): Promise<v
     const { threads } = plan;
     await folder.writeJson("profile.json", plan.profile);
     await folder.writeJson("plan.json", plan.plan);
-    const story = await tellStory(context, plan, engine, folder, { ...options, sampling, streams: STREAMS });
-    await folder.writeText("trace.json", `${JSON.stringify(writeChromeTrace([story.trace]))}\n`);
-    await folder.writeText("trace.request.json", `${JSON.stringify(story.trace)}\n`);
+    const told = await tellStory(context, plan, engine, folder, { ...options, sampling, streams: STREAMS });
+    await folder.writeText("trace.json", `${JSON.stringify(writeChromeTrace([told.trace]))}\n`);
+    await folder.writeText("trace.request.json", `${JSON.stringify(told.trace)}\n`);
     out.progress.phase("checking it against the undivided engine: the same steps, the same threads");
     const verified = await verifyGeneration(
-      story.generation,
+      told.story.generation,
       {
         modelPath: BUNDLED_MODEL,
         sampling,
@@ -85,7 +85,7 @@ async function runDemo(context: CommandContext, options: DemoOptions): Promise<v
       },
       signal,
     );
-    await reportDemo(context, folder, plan, story, verified, options.prompt);
+    await reportDemo(context, folder, plan, told, verified, options.prompt);
   } finally {
     await file.close();
   }

@@ -1,9 +1,11 @@
 import type { Command } from "commander";
+import { combineObservers } from "../../cluster/coordinator/index.ts";
 import type { LocalCluster } from "../../cluster/local/index.ts";
-import { must } from "../../common/index.ts";
+import { must, type NoodleError } from "../../common/index.ts";
 import type { EngineIdentity, Tokenizer } from "../../engine/index.ts";
 import { DEFAULT_GRPC_PORT, DEFAULT_HTTP_PORT } from "../../protocol/index.ts";
 import { LOOPBACK, parsePort } from "../addresses.ts";
+import { ClusterNews, makeRestartEvent } from "../cluster-news.ts";
 import { addClusterOptions, type ClusterOptions, parseWorkers } from "../cluster-options.ts";
 import { type CommandContext, defineCommand, openContext } from "../command.ts";
 import { prepareEngine } from "../engine.ts";
@@ -121,6 +123,13 @@ async function withModels(
   using planning = await PlanControl.open(context, options, watch.coordinatorOptions.observer);
   requireLocalNames(planning.wanted, options.workers);
   const limitBytes = memoryBytes(model);
+  const news = new ClusterNews({
+    prefix: serving.models.length === 1 ? "" : `${model.id}: `,
+    say: (sentence) => context.out.note(sentence),
+    nowMs: () => context.host.nowMs(),
+  });
+  const planned = planning.coordinatorOptions;
+  const observer = planned.observer === undefined ? news : combineObservers(planned.observer, news);
   const request = {
     context,
     model: file.path,
@@ -128,7 +137,8 @@ async function withModels(
     threads,
     workers: options.workers,
     grpcPort: chooseGrpcPort(options.grpcPort, running.length),
-    watching: { ...watch.coordinatorOptions, ...planning.coordinatorOptions },
+    watching: { ...watch.coordinatorOptions, ...planned, observer },
+    onWorkerDeath: (error: NoodleError, waitMs: number) => observer.onEvent?.(makeRestartEvent(error, waitMs)),
     serving: readServing(options),
     ...(limitBytes === undefined ? {} : { workerArgs: ["--memory", String(limitBytes)] }),
   };
@@ -136,7 +146,12 @@ async function withModels(
     const { coordinator } = cluster;
     await planning.begin(coordinator, file.path);
     serving.add(model, { coordinator, tokenizer, metrics: watch.show(coordinator) });
-    await withModels(frame, [...running, { model, cluster }], use);
+    news.begin();
+    try {
+      await withModels(frame, [...running, { model, cluster }], use);
+    } finally {
+      news.end();
+    }
   });
 }
 

@@ -28,6 +28,7 @@ interface WorkerCommandOptions {
   readonly advertise?: string;
   readonly name?: string;
   readonly data?: string;
+  readonly identity?: string;
   readonly memory?: number;
   readonly cache: number;
   readonly threads?: number;
@@ -65,6 +66,7 @@ export function addWorker(program: Command, host: CliHost): void {
     .option("--advertise <host:port>", "the same address as the others reach it (default: --listen)")
     .option("--name <name>", "how people call this worker (default: the host's name)")
     .option("--data <dir>", "data directory: stage files and this worker's identity")
+    .option("--identity <dir>", "the identity apart: workers of one machine may then share --data (default: in --data)")
     .option(
       "--memory <size>",
       "what NoodleCore may use, for all of --join (default: what is free at the start)",
@@ -140,6 +142,7 @@ function createWorker(
     ...(options.advertise === undefined ? {} : { advertise: advertise(options.advertise, index) }),
     name,
     dataDirectory: ownDirectory,
+    ...(options.identity === undefined ? {} : { identityDirectory: path.join(options.identity, String(index + 1)) }),
     ...(memoryBytes === null ? {} : { memoryLimitBytes: memoryBytes }),
     threads: options.threads ?? defaultThreads(),
     engine: {

@@ -37,6 +37,9 @@ export interface GenerationHost {
   refused(error: NoodleError): void;
 }
 
+/** A reader's end waits so long for the freeing of the slot; where a stage does not answer, that goes on behind it. */
+const FREE_GRACE_MS = 250;
+
 /**
  * One request from the call to the freeing of its slot, which happens however it ends and whether or not anybody reads.
  */
@@ -91,7 +94,7 @@ export class Generation implements WaitingRequest {
   }
 
   /**
-   * Events, until the generation is over and its slot is free. To be called once.
+   * Events, until the generation is over and, where its stages answer, its slot is free. To be called once.
    *
    * @throws what ended it; TIMED_OUT for a reader that was dropped
    */
@@ -112,7 +115,7 @@ export class Generation implements WaitingRequest {
       signal.removeEventListener("abort", onAbort);
       if (!this.#isUnread) {
         this.cancel(new NoodleError("INTERRUPTED", "the reader went away"));
-        await this.#over;
+        await this.#untilFree();
       }
     }
   }
@@ -155,6 +158,15 @@ export class Generation implements WaitingRequest {
     });
   }
 
+  async #untilFree(): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    const grace = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, FREE_GRACE_MS);
+    });
+    await Promise.race([this.#over, grace]);
+    clearTimeout(timer);
+  }
+
   async #run(): Promise<void> {
     let admission: Admission;
     try {
@@ -170,6 +182,11 @@ export class Generation implements WaitingRequest {
     }
     const session = this.#host.begin(this, admission);
     this.#session = session;
+    // What ends it is told at once, whatever is still asked of its stages.
+    const tellFailure = (): void => {
+      if (session.failure !== undefined) this.output.end(session.failure);
+    };
+    session.over.addEventListener("abort", tellFailure, { once: true });
     if (this.#cancelled !== null) session.fail(this.#cancelled);
     try {
       await this.#serve(session, admission);

@@ -30,9 +30,14 @@ export class KeptWorker {
     this.#keeping ??= this.#keep();
   }
 
+  /** Whatever ends it from now on is meant: it is not started again. */
+  release(): void {
+    this.#stopping.abort();
+  }
+
   /** Ends it for good. */
   async stop(graceMs: number): Promise<void> {
-    this.#stopping.abort();
+    this.release();
     await this.#process.stop(graceMs);
     await this.#keeping;
   }

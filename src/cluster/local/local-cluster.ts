@@ -78,7 +78,7 @@ export class LocalCluster {
       cluster = new LocalCluster(coordinator, processes, temporaryDir, stopGraceMs ?? STOP_GRACE_MS);
       for (let index = 0; index < workers; index++) {
         const name = `worker-${index + 1}`;
-        // One directory for all: what one of them cut, another finds.
+        // One directory for all: what one of them cut, another finds. Each is the same node when it is started again.
         const args = [
           "worker",
           "--join",
@@ -88,6 +88,8 @@ export class LocalCluster {
           name,
           "--data",
           workerDir,
+          "--identity",
+          join(workerDir, "nodes", name),
         ];
         const make = (): WorkerProcess =>
           new WorkerProcess({
@@ -138,6 +140,8 @@ export class LocalCluster {
   }
 
   async #close(): Promise<void> {
+    // They end with their coordinator, which is no death.
+    for (const worker of this.#workers) worker.release();
     await this.coordinator.close();
     await Promise.all(this.#workers.map((worker) => worker.stop(this.#stopGraceMs)));
     if (this.#temporaryDir !== null) await rm(this.#temporaryDir, { recursive: true, force: true });

@@ -77,9 +77,9 @@ export class WorkerSupervisor {
    */
   async start(): Promise<void> {
     try {
-      const { dataDirectory, engine } = this.#options;
+      const { dataDirectory, identityDirectory = dataDirectory, engine } = this.#options;
       mkdirSync(dataDirectory, { recursive: true });
-      this.#identity = this.#platform.claimNodeIdentity(dataDirectory);
+      this.#identity = this.#platform.claimNodeIdentity(identityDirectory);
       await this.#options.member?.open(this.nodeId, (error) => this.#options.onNotice?.(error.message));
       this.#hosts = this.#makeHosts();
       this.#options.member?.onRenewed(() => this.#hosts?.renew());

@@ -18,6 +18,8 @@ export interface WorkerOptions {
   /** @default the host's name */
   readonly name?: string;
   readonly dataDirectory: string;
+  /** Who this worker is, for its next start. @default in the data directory, for the first of those that share it */
+  readonly identityDirectory?: string;
   /** `--memory`. @default what is free at the start */
   readonly memoryLimitBytes?: number;
   readonly threads: number;
