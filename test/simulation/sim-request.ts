@@ -66,7 +66,7 @@ export class SimRequest {
         abort.abort();
       });
     }
-    // A process that stands still answers nobody; its clients wait for it.
+    // A process that stands still answers nobody, and hears of its clients when it goes on: the deadline counts from there.
     const check = (): void => {
       if (this.isOver || !process.isAlive) return;
       const leftMs = process.stalledUntilMs + END_GRACE_MS - time.nowMs;
@@ -76,8 +76,10 @@ export class SimRequest {
           `${name} has no end ${time.nowMs - this.#startMs} ms after its start (deadline ${deadlineMs} ms)`,
         );
     };
-    time.schedule(deadlineMs + END_GRACE_MS, null, check);
-    time.schedule(0, process, () => void this.#read(coordinator.generate(this.#makeRequest(), abort.signal)));
+    time.schedule(0, process, () => {
+      time.schedule(deadlineMs + END_GRACE_MS, null, check);
+      void this.#read(coordinator.generate(this.#makeRequest(), abort.signal));
+    });
   }
 
   #makeRequest(): Parameters<NonNullable<SimCoordinator["coordinator"]>["generate"]>[0] {
